@@ -1,0 +1,3 @@
+//! The Redis dialect and machine.
+
+pub mod resp;
