@@ -207,13 +207,13 @@ impl<'a> MessageRef<'a> {
     }
 
     /// Redis: name and value of each field, in order, repeated names included.
-    pub fn fields(&self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> + 'a {
+    pub fn fields(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let entries = &self.inner.entries;
         entries.spans_of(self.at).chunks_exact(2).map(|pair| (entries.bytes(pair[0]), entries.bytes(pair[1])))
     }
 
     /// The value of the first field of this name.
-    pub fn field(&self, name: &[u8]) -> Option<&'a [u8]> {
+    pub fn field(self, name: &[u8]) -> Option<&'a [u8]> {
         self.fields().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
