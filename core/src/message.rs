@@ -69,6 +69,22 @@ pub struct Entries {
 }
 
 impl Entries {
+    /// Keeps the messages for which `keep` is true. Linear; for replies that may bring what is
+    /// known already.
+    pub fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+        let old = std::mem::take(&mut self.index);
+        let spans = std::mem::take(&mut self.spans);
+        let mut start = 0;
+        for entry in old {
+            let end = entry.spans_end as usize;
+            if keep(&entry) {
+                self.spans.extend_from_slice(spans.get(start..end).unwrap_or_default());
+                self.index.push(Entry { spans_end: self.spans.len() as u32, ..entry });
+            }
+            start = end;
+        }
+    }
+
     fn spans_of(&self, at: usize) -> &[Span] {
         let start = match at.checked_sub(1) {
             Some(before) => self.index.get(before).map_or(0, |entry| entry.spans_end as usize),

@@ -8,7 +8,7 @@ use crate::commit::AutoCommit;
 use crate::error::Error;
 use crate::identity::{ConsumerGroup, ConsumerId};
 use crate::limits::Limits;
-use crate::stream::{Position, Timestamp};
+use crate::stream::{Position, ShardId, StreamKey, Timestamp};
 
 /// Who gets which messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +96,8 @@ pub struct ConsumerOptions {
     /// Whether a missing stream is created, or waited for, instead of being an error. Default
     /// false.
     pub create: bool,
+    /// Read these shards from the start, and no others. Default empty: all.
+    pub shards: Vec<(StreamKey, ShardId)>,
     /// Most messages asked for at once. Default 1,000.
     pub batch: usize,
     /// How often new shards `stream:N` are looked for. Default 5 s.
@@ -118,6 +120,7 @@ impl Default for ConsumerOptions {
             claim: ClaimOptions::default(),
             start: Start::Default,
             create: false,
+            shards: Vec::new(),
             batch: 1_000,
             discover_interval: Duration::from_secs(5),
             login: None,
@@ -172,6 +175,13 @@ impl ConsumerOptions {
     #[must_use]
     pub fn create(mut self, create: bool) -> Self {
         self.create = create;
+        self
+    }
+
+    /// Adds one to [`shards`](Self::shards).
+    #[must_use]
+    pub fn shard(mut self, stream: impl Into<StreamKey>, shard: ShardId) -> Self {
+        self.shards.push((stream.into(), shard));
         self
     }
 

@@ -1,0 +1,258 @@
+//! Taking over what dead members left, and keeping long work of one's own.
+//!
+//! XAUTOCLAIM walks the pending list by its cursor, with this consumer as the new owner; what it
+//! finds is counted (XPENDING) and handed out. Own work that takes long is shown to be alive
+//! before others may claim it: first XPENDING tells which of it is still ours, then XCLAIM …
+//! JUSTID starts the idle time of just those anew. Without the first step a process that was
+//! stopped for a while would take back, from a live member, what that had claimed.
+//!
+//! **Invariant:** an entry that is in the ledger is never handed out by a claim.
+
+use std::collections::BTreeMap;
+
+use super::command;
+use super::fault::Fault;
+use super::keys::KeyState;
+use super::link::{Answer, error_of};
+use super::machine::{Machine, Phase};
+use super::resp::Value;
+use super::setup::seq_of;
+use super::task::{Claim, Held, Origin, Task};
+use crate::ack::Slot;
+use crate::delivery::Notice;
+use crate::message::Entries;
+use crate::stream::SeqNo;
+use crate::timer::Wake;
+
+/// Most rows asked for by one XPENDING.
+const ROWS_MAX: usize = 10_000;
+/// Most ids touched by one XCLAIM.
+const TOUCH_MAX: usize = 1_000;
+
+impl Machine {
+    pub(super) fn pump_claims(&mut self) {
+        if !self.control.is_ready() || !self.acks() || self.phase != Phase::Running {
+            return;
+        }
+        let limits = &self.config.options.limits;
+        let (patience, outgoing_max) = (limits.response_timeout, limits.outgoing_bytes_max);
+        let credit = match self.paused || self.moving.is_some() {
+            true => 0,
+            false => self.flow.credit(self.ledger.len()),
+        };
+        if let Some(step) = self.cycle.poll(self.now, credit) {
+            if self.keys.state(step.slot) == KeyState::Ready {
+                let idle = self.cycle.idle().unwrap_or_default();
+                let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+                let (key, config) = (self.keys.at(step.slot), &self.config);
+                let claim = Claim {
+                    slot: step.slot,
+                    cursor: step.cursor,
+                    asked: step.count,
+                    epoch: self.epoch,
+                    entries: Vec::new(),
+                };
+                self.control.send(self.now, Task::Claim(claim), patience, |out| {
+                    let (group, consumer) = (&config.group, &config.consumer);
+                    command::auto_claim(out, &key.name, group, consumer, idle_ms, step.cursor, step.count);
+                });
+                self.flow.handle_asked(step.count);
+            } else {
+                self.cycle.handle_failed(step.slot);
+            }
+        }
+        let Some(touch_after) = self.cycle.touch_after() else { return };
+        while self.control.outgoing().len() < outgoing_max {
+            let mut ids = Vec::new();
+            let Some(slot) = self.ledger.next_aging(self.now, touch_after, TOUCH_MAX, &mut ids) else { break };
+            ids.sort_unstable();
+            self.ask_which_are_ours(slot, ids);
+        }
+    }
+
+    pub(super) fn claim_wake(&self) -> Option<Wake> {
+        if !self.acks() || self.phase != Phase::Running {
+            return None;
+        }
+        let touch = self.cycle.touch_after().and_then(|after| self.ledger.next_aging_at(after));
+        let touch = touch.map(|at| Wake { at, why: "show that long work is alive" });
+        Wake::earlier(self.cycle.next_wake(), touch)
+    }
+
+    fn ask_which_are_ours(&mut self, slot: Slot, ids: Vec<SeqNo>) {
+        let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return };
+        let rows = (ids.len() * 2).min(ROWS_MAX);
+        let patience = self.config.options.limits.response_timeout;
+        let (name, config) = (&self.keys.at(slot).name, &self.config);
+        self.control.send(self.now, Task::Owned { slot, ids }, patience, |out| {
+            command::pending(out, name, &config.group, &config.consumer, first, last, rows);
+        });
+    }
+
+    pub(super) fn on_owned(&mut self, slot: Slot, ids: Vec<SeqNo>, answer: &Answer) {
+        let rows = pending_rows(answer);
+        let asked = (ids.len() * 2).min(ROWS_MAX);
+        let ours: Vec<SeqNo> =
+            rows.iter().map(|(seq, _)| *seq).filter(|seq| ids.binary_search(seq).is_ok()).collect();
+        if !ours.is_empty() {
+            let patience = self.config.options.limits.response_timeout;
+            let (name, config) = (&self.keys.at(slot).name, &self.config);
+            self.control.send(self.now, Task::Touch, patience, |out| {
+                command::touch(out, name, &config.group, &config.consumer, &ours, None);
+            });
+        }
+        if rows.len() >= asked
+            && let Some((last, _)) = rows.last()
+        {
+            let rest: Vec<SeqNo> = ids.into_iter().filter(|seq| seq > last).collect();
+            self.ask_which_are_ours(slot, rest);
+        }
+    }
+
+    /// A page of a claim is whole.
+    pub(super) fn on_claim(&mut self, claim: Claim, answer: Answer) {
+        self.flow.handle_answered(claim.asked);
+        let slot = claim.slot;
+        if let Some(words) = error_of(&answer) {
+            self.cycle.handle_failed(slot);
+            let fault = Fault::of(words);
+            // A missing group or stream is found, and mended, by the read.
+            if !matches!(fault, Fault::NoGroup | Fault::NoSuchKey | Fault::WrongType) {
+                let error = fault.error("XAUTOCLAIM", words, self.endpoint(), None);
+                self.notice(Notice::Refused { command: "XAUTOCLAIM", error });
+            }
+            return;
+        }
+        let Answer::Stream(end) = answer else { return };
+        let next = end.cursor.unwrap_or(SeqNo::ZERO);
+        self.cycle.handle_page(slot, next);
+        // Since 7.0 the server took these off the list itself.
+        self.tell_vanished(slot, end.deleted.len() as u64);
+        if claim.epoch != self.epoch {
+            return;
+        }
+        let ledger = &self.ledger;
+        let mut entries = claim.entries;
+        for part in &mut entries {
+            part.retain(|entry| !ledger.contains(slot, entry.seq));
+        }
+        entries.retain(|part| !part.index.is_empty());
+        let claimed: usize = entries.iter().map(|part| part.index.len()).sum();
+        if claimed > 0 {
+            self.stats.claimed += claimed as u64;
+            let shard = self.keys.assignment(slot, self.epoch);
+            self.notice(Notice::Claimed { shard, messages: claimed as u64 });
+        }
+        if claimed == 0 && end.nils == 0 {
+            return;
+        }
+        let ids = || entries.iter().flat_map(|part| part.index.iter().map(|entry| entry.seq));
+        let between = match (ids().next(), ids().last(), end.nils) {
+            (Some(first), Some(last), 0) => (first, last),
+            _ => (claim.cursor, if next == SeqNo::ZERO { SeqNo::MAX } else { next.previous() }),
+        };
+        let in_flight = usize::try_from(self.ledger.in_flight_of(slot)).unwrap_or(ROWS_MAX);
+        let rows = claim.asked.saturating_add(in_flight).min(ROWS_MAX);
+        self.reads.counting += 1;
+        let held =
+            Held { slot, entries, origin: Origin::Claimed, nils: end.nils > 0, between, epoch: self.epoch };
+        self.count_deliveries(held, rows);
+    }
+
+    /// The reply is lost: what it claimed is ours, and pending.
+    pub(super) fn abandon_claim(&mut self, claim: Claim) {
+        self.flow.handle_answered(claim.asked);
+        self.cycle.handle_failed(claim.slot);
+        if claim.epoch == self.epoch {
+            self.keys.at_mut(claim.slot).recovered = false;
+            self.keys.set_recovery(claim.slot, Some(SeqNo::ZERO));
+        }
+    }
+
+    /// Asks how often these entries were handed out.
+    pub(super) fn count_deliveries(&mut self, held: Held, rows: usize) {
+        if !self.control.is_ready() {
+            return self.deliver_held(held, None);
+        }
+        let patience = self.config.options.limits.response_timeout;
+        let (name, config) = (&self.keys.at(held.slot).name, &self.config);
+        let (first, last) = held.between;
+        self.control.send(self.now, Task::Count(held), patience, |out| {
+            command::pending(out, name, &config.group, &config.consumer, first, last, rows);
+        });
+    }
+
+    /// Hands out what was held; without an answer with the least count that it can have.
+    pub(super) fn deliver_held(&mut self, held: Held, answer: Option<&Answer>) {
+        self.reads.counting = self.reads.counting.saturating_sub(1);
+        if held.epoch != self.epoch || self.phase != Phase::Running {
+            return;
+        }
+        let Held { slot, entries, origin, nils, .. } = held;
+        let counts: BTreeMap<SeqNo, u32> = answer.map(pending_rows).unwrap_or_default().into_iter().collect();
+        if nils {
+            self.forget_bodiless(slot, &entries, &counts);
+        }
+        let mut reset: BTreeMap<u32, Vec<SeqNo>> = BTreeMap::new();
+        let mut messages = 0;
+        for mut part in entries {
+            for entry in &mut part.index {
+                let counted = counts.get(&entry.seq).copied();
+                entry.deliveries = match origin {
+                    Origin::Claimed | Origin::Restarted => counted.unwrap_or(2).max(2),
+                    // The read that was lost counted one too many, and the one that mended it.
+                    Origin::Reconnected => counted.unwrap_or(2).saturating_sub(1).max(1),
+                };
+                if origin == Origin::Reconnected && counted.is_some() {
+                    reset.entry(entry.deliveries).or_default().push(entry.seq);
+                }
+                self.stats.redelivered += u64::from(entry.deliveries > 1);
+            }
+            messages += part.index.len() as u64;
+            self.deliver(slot, part);
+        }
+        if origin != Origin::Claimed && messages > 0 {
+            self.stats.recovered += messages;
+            let shard = self.keys.assignment(slot, self.epoch);
+            self.notice(Notice::Recovered { shard, messages });
+        }
+        self.reset_counts(slot, reset);
+    }
+
+    /// A recovery after a lost reply isn't a delivery: the server's count is put back.
+    fn reset_counts(&mut self, slot: Slot, reset: BTreeMap<u32, Vec<SeqNo>>) {
+        let patience = self.config.options.limits.response_timeout;
+        for (deliveries, ids) in reset {
+            let (name, config) = (&self.keys.at(slot).name, &self.config);
+            if self.control.is_ready() {
+                self.control.send(self.now, Task::Touch, patience, |out| {
+                    command::touch(out, name, &config.group, &config.consumer, &ids, Some(deliveries));
+                });
+            }
+        }
+    }
+
+    /// 6.2: a claim's page had nil bodies without ids. What is pending here and came with no
+    /// entry is what they were.
+    fn forget_bodiless(&mut self, slot: Slot, entries: &[Entries], counts: &BTreeMap<SeqNo, u32>) {
+        let mut came: Vec<SeqNo> =
+            entries.iter().flat_map(|part| part.index.iter().map(|entry| entry.seq)).collect();
+        came.sort_unstable();
+        let gone: Vec<SeqNo> = counts
+            .keys()
+            .copied()
+            .filter(|seq| came.binary_search(seq).is_err() && !self.ledger.contains(slot, *seq))
+            .collect();
+        self.forget(slot, &gone);
+    }
+}
+
+/// XPENDING, extended: id and delivery count of each row.
+fn pending_rows(answer: &Answer) -> Vec<(SeqNo, u32)> {
+    let Answer::Value(value) = answer else { return Vec::new() };
+    let row = |row: &Value| match row.as_array()? {
+        [id, _, _, count] => Some((seq_of(id)?, u32::try_from(count.as_int()?).unwrap_or(u32::MAX))),
+        _ => None,
+    };
+    value.as_array().unwrap_or_default().iter().filter_map(row).collect()
+}

@@ -1,0 +1,253 @@
+//! Requests: where to read, and the end.
+//!
+//! A seek or rewind leaves the group, as a group has one position for all its members: what was
+//! acked is committed, what was not stays pending for the others, and reading goes on without
+//! the group. A close stops reading, commits, and leaves.
+//!
+//! **Invariant:** after a seek, a rewind or a close was asked for, nothing that was read before
+//! is handed out any more.
+
+use std::time::Duration;
+
+use super::command;
+use super::keys::KeyState;
+use super::link::State;
+use super::machine::{Close, Machine, Move, Phase};
+use super::setup::start_after;
+use super::task::Task;
+use crate::command::Command;
+use crate::delivery::{Delivery, Notice};
+use crate::error::{Error, RequestError};
+use crate::options::Start;
+use crate::request::{Outcome, Request, Ticket};
+use crate::stream::StreamKey;
+
+impl Machine {
+    pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
+        if self.is_over() || (self.closing.is_some() && !matches!(request, Request::Close { .. })) {
+            return Err(RequestError::Closed);
+        }
+        match request {
+            Request::Ack(ranges) => self.on_acks(ranges),
+            Request::Taken(ranges) => self.on_taken(&ranges),
+            Request::Pause => self.paused = true,
+            Request::Resume => self.paused = false,
+            Request::Assign { stream, shard } => {
+                self.check_subscribed(&stream)?;
+                self.assigned.insert((stream, shard));
+            }
+            Request::Unassign { stream, shard } => {
+                self.check_subscribed(&stream)?;
+                if !self.assigned.remove(&(stream.clone(), shard)) {
+                    return Err(RequestError::ConsumerNotAssigned { stream, shard });
+                }
+            }
+            Request::Commit => {
+                let ticket = self.ticket()?;
+                self.on_commit_request(ticket);
+                return Ok(Some(ticket));
+            }
+            Request::Seek(moment) => return self.on_move(Start::After(moment)).map(Some),
+            Request::Rewind(position) => return self.on_move(Start::From(position)).map(Some),
+            Request::Close { deadline } => return self.on_close(deadline).map(Some),
+        }
+        Ok(None)
+    }
+
+    fn ticket(&mut self) -> Result<Ticket, RequestError> {
+        let max = self.config.options.limits.requests_max;
+        if self.open_tickets >= max {
+            return Err(RequestError::TooManyRequests { max });
+        }
+        self.open_tickets += 1;
+        self.tickets += 1;
+        Ok(Ticket(self.tickets))
+    }
+
+    fn check_subscribed(&self, stream: &StreamKey) -> Result<(), RequestError> {
+        match self.keys.streams.iter().any(|known| known.name == *stream) {
+            true => Ok(()),
+            false => Err(RequestError::StreamNotSubscribed { stream: stream.clone() }),
+        }
+    }
+
+    fn on_move(&mut self, to: Start) -> Result<Ticket, RequestError> {
+        let ticket = self.ticket()?;
+        if let Some(earlier) = self.moving.take() {
+            self.done(earlier.ticket, Outcome::Superseded);
+        }
+        self.withdraw();
+        let ready: Vec<_> = self.keys.ready_slots().collect();
+        for slot in ready {
+            let shard = self.keys.assignment(slot, self.epoch);
+            self.notice(Notice::Revoked(shard.clone()));
+            self.lane.push_back(Delivery::Revoked(shard));
+        }
+        self.epoch = self.epoch.next();
+        self.moving = Some(Move { ticket, to, placed: false });
+        Ok(ticket)
+    }
+
+    /// What waits in the data lane is not handed out.
+    fn withdraw(&mut self) {
+        let lane = std::mem::take(&mut self.lane);
+        for delivery in lane {
+            match delivery {
+                Delivery::Batch(batch) => {
+                    self.flow.handle_taken(batch.len(), batch.bytes());
+                    if let Some(range) = batch.ack_range() {
+                        self.ledger.withdraw(range);
+                    }
+                }
+                other => self.lane.push_back(other),
+            }
+        }
+    }
+
+    pub(super) fn pump_move(&mut self) {
+        let Some(moving) = &self.moving else { return };
+        if moving.placed {
+            if self.keys.is_settled() && self.probes.is_empty() {
+                if let Some(moving) = self.moving.take() {
+                    self.done(moving.ticket, Outcome::Positioned);
+                }
+            }
+            return;
+        }
+        // A read that is under way is let go first; a lost connection has none.
+        if self.phase != Phase::Running || self.reader.waiting() > 0 || !self.is_committed() {
+            if !self.is_committed() {
+                self.schedule.handle_request(self.now);
+                self.pump_commits();
+            }
+            return;
+        }
+        let to = moving.to;
+        self.ledger.revoke_all();
+        for slot in self.keys.slots() {
+            self.cycle.remove(slot);
+            self.keys.set_recovery(slot, None);
+        }
+        self.real_time = true;
+        self.start = to;
+        self.reads.full = false;
+        self.selected = self.assigned.clone();
+        for slot in self.keys.slots() {
+            let key = self.keys.at(slot);
+            let name = (key.stream.clone(), key.shard);
+            let selected = self.selected.is_empty() || self.selected.contains(&name);
+            let state = self.keys.state(slot);
+            match (selected, start_after(to)) {
+                (false, _) => self.keys.set(slot, KeyState::Left),
+                // The end is wherever the server says.
+                (true, None) => {
+                    self.keys.at_mut(slot).started = false;
+                    self.keys.at_mut(slot).fresh = false;
+                    self.keys.set(slot, KeyState::Todo);
+                }
+                (true, Some(after)) => {
+                    self.keys.at_mut(slot).position = after;
+                    match state {
+                        KeyState::Ready => self.announce(slot),
+                        // Looked at on the way here; its position stands, and the look only
+                        // has to find it there.
+                        _ => {
+                            self.keys.at_mut(slot).started = false;
+                            self.keys.at_mut(slot).fresh = false;
+                            self.keys.set(slot, KeyState::Todo);
+                        }
+                    }
+                }
+            }
+        }
+        if let Some(moving) = &mut self.moving {
+            moving.placed = true;
+        }
+        self.pump_setup();
+        self.pump_move();
+    }
+
+    fn on_close(&mut self, deadline: Duration) -> Result<Ticket, RequestError> {
+        let until = self.now + deadline;
+        if let Some(closing) = &mut self.closing {
+            // A second close only brings the deadline nearer.
+            closing.until = closing.until.min(until);
+            return Err(RequestError::Closed);
+        }
+        let ticket = Ticket(self.tickets + 1);
+        self.tickets += 1;
+        self.open_tickets += 1;
+        if let Some(earlier) = self.moving.take() {
+            self.done(earlier.ticket, Outcome::Superseded);
+        }
+        self.withdraw();
+        self.drain_acks();
+        self.phase = Phase::Closing;
+        self.closing = Some(Close { ticket, until, departing: false });
+        Ok(ticket)
+    }
+
+    pub(super) fn pump_close(&mut self) {
+        let Some(closing) = &self.closing else { return };
+        let (until, departing) = (closing.until, closing.departing);
+        let nothing_to_do = !self.acks() || self.ledger.is_empty() && !self.config.generated;
+        let finished = departing && self.control.waiting() == 0;
+        if self.now >= until || nothing_to_do || finished {
+            return self.finish(Phase::Ended);
+        }
+        if departing || !self.control.is_ready() || self.reader.waiting() > 0 || !self.is_committed() {
+            // Without a connection, and with nothing that the broker must know, there is
+            // nothing to wait for.
+            if !self.control.is_ready() && self.is_committed() {
+                self.finish(Phase::Ended);
+            }
+            return;
+        }
+        if let Some(closing) = &mut self.closing {
+            closing.departing = true;
+        }
+        if self.config.generated {
+            let patience = self.config.options.limits.response_timeout;
+            let ready: Vec<_> = self.keys.ready_slots().collect();
+            for slot in ready {
+                let (name, config) = (&self.keys.at(slot).name, &self.config);
+                self.control.send(self.now, Task::Depart, patience, |out| {
+                    command::depart(out, name, &config.group, &config.consumer);
+                });
+            }
+        }
+        self.pump_close();
+    }
+
+    /// The end, whatever is still open.
+    pub(super) fn finish(&mut self, phase: Phase) {
+        let uncommitted = self.ledger.acked() + self.ledger.committing();
+        let error = match &phase {
+            Phase::Failed(error) => error.clone(),
+            _ => Error::Closed,
+        };
+        self.withdraw();
+        for link in [&mut self.reader, &mut self.control] {
+            if !matches!(link.state, State::Down { .. } | State::Off) {
+                self.commands.push_back(Command::Close { conn: link.conn() });
+            }
+            drop(link.shut(State::Off));
+        }
+        let committed = uncommitted == 0;
+        while let Some(waiter) = self.waiters.pop_front() {
+            let messages = self.stats.committed - waiter.committed_before;
+            let outcome = match committed && matches!(phase, Phase::Ended) {
+                true => Outcome::Committed { messages },
+                false => Outcome::Failed(error.clone()),
+            };
+            self.done(waiter.ticket, outcome);
+        }
+        if let Some(moving) = self.moving.take() {
+            self.done(moving.ticket, Outcome::Failed(error));
+        }
+        if let Some(closing) = self.closing.take() {
+            self.done(closing.ticket, Outcome::Closed { uncommitted });
+        }
+        self.phase = phase;
+    }
+}

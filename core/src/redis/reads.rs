@@ -1,0 +1,348 @@
+//! Reading: what to ask for next, and what comes.
+//!
+//! There is always a read at the server while there is credit: a blocking one where the streams
+//! are quiet, a second one behind it where they are not, so that the server has work while the
+//! first answer is on its way and being processed. Own pending entries come first, at the start
+//! and after every loss of a connection that may have swallowed a reply.
+//!
+//! **Invariant:** nothing new is asked for while own pending entries are still to be read, or
+//! wait for their delivery counts: in each shard, positions ascend.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::command::{self, Ask};
+use super::fault::{Fault, Reaction, named_key};
+use super::keys::KeyState;
+use super::link::{Answer, error_of};
+use super::machine::{Machine, Phase, READER, Recovery, UNBLOCK_AFTER};
+use super::resp::Chunk;
+use super::task::{Held, Origin, Read, Task};
+use crate::ack::Slot;
+use crate::delivery::{Delivery, Notice, Reason};
+use crate::flow::Blocked;
+use crate::message::{Batch, Entries, Source};
+use crate::stream::SeqNo;
+use crate::timer::Wake;
+
+/// The longest wait before a CLIENT UNBLOCK is sent again.
+const UNBLOCK_AFTER_MAX: Duration = Duration::from_millis(50);
+
+impl Machine {
+    pub(super) fn pump_reads(&mut self) {
+        let idle = !self.reader.is_ready()
+            || self.phase != Phase::Running
+            || self.paused
+            || self.moving.is_some()
+            || self.now < self.reads.hold_until
+            || self.reads.counting > 0;
+        if idle || self.keys.ready() == 0 {
+            return;
+        }
+        if self.keys.recovering().next().is_some() {
+            if self.reader.waiting() == 0 {
+                self.recover();
+            }
+            return;
+        }
+        let depth = if self.reads.full { 2 } else { 1 };
+        while self.reader.waiting() < depth {
+            let unacked = self.ledger.len();
+            if !self.flow.wants_ask(unacked) {
+                self.tell_why_nothing_is_asked(unacked);
+                return;
+            }
+            self.reads.stalled = false;
+            // A read gives up to COUNT of each key: the credit is shared among those that gave.
+            let credit = self.flow.credit(unacked) / self.reads.busy.max(1);
+            let count = credit.clamp(1, self.config.options.batch);
+            self.read(count);
+        }
+    }
+
+    fn tell_why_nothing_is_asked(&mut self, unacked: u64) {
+        if self.flow.blocked(unacked) == Some(Blocked::Unacked)
+            && self.reader.waiting() == 0
+            && !std::mem::replace(&mut self.reads.stalled, true)
+        {
+            self.notice(Notice::Stalled { shard: None, reason: Reason::Unacked { unacked } });
+        }
+    }
+
+    fn read(&mut self, count: usize) {
+        let limits = &self.config.options.limits;
+        let block_ms = u64::try_from(limits.block.as_millis()).unwrap_or(u64::MAX).max(1);
+        let patience = limits.response_timeout.saturating_add(limits.block);
+        let ask = Ask { count, block_ms: Some(block_ms), no_ack: self.config.no_ack };
+        let version = self.keys.version();
+        let read = Read {
+            recovery: false,
+            blocks: true,
+            asked: count,
+            count,
+            version,
+            epoch: self.epoch,
+            came: 0,
+            busy: 0,
+        };
+        let (keys, config) = (&self.keys, &self.config);
+        let slots: Vec<Slot> = keys.ready_slots().collect();
+        let real_time = self.real_time;
+        self.reader.send(self.now, Task::Read(read), patience, |out| {
+            if real_time {
+                let keys = slots.iter().map(|slot| (&keys.at(*slot).name[..], keys.at(*slot).position));
+                command::read(out, ask, keys);
+            } else {
+                let keys = slots.iter().map(|slot| (&keys.at(*slot).name[..], None));
+                command::read_group(out, &config.group, &config.consumer, ask, keys);
+            }
+        });
+        self.flow.handle_asked(count);
+    }
+
+    /// Asks for own pending entries, of all keys that need it.
+    fn recover(&mut self) {
+        let unacked = self.ledger.len();
+        // They are pending already: what is un-acked doesn't count, only the lane's room does.
+        if !self.flow.wants_ask(unacked.min(self.flow.records() as u64)) {
+            return;
+        }
+        let count = self.config.options.batch;
+        let asked: Vec<(Slot, SeqNo)> = self.keys.recovering().collect();
+        let ask = Ask { count, block_ms: None, no_ack: false };
+        let read = Read {
+            recovery: true,
+            blocks: false,
+            asked: count,
+            count,
+            version: self.keys.version(),
+            epoch: self.epoch,
+            came: 0,
+            busy: 0,
+        };
+        let patience = self.config.options.limits.response_timeout;
+        let (keys, config) = (&self.keys, &self.config);
+        self.reader.send(self.now, Task::Read(read), patience, |out| {
+            let keys = asked.iter().map(|(slot, after)| (&keys.at(*slot).name[..], Some(*after)));
+            command::read_group(out, &config.group, &config.consumer, ask, keys);
+        });
+        self.flow.handle_asked(count);
+        let asked = asked.into_iter().map(|(slot, _)| slot).collect();
+        self.reads.recovery = Some(Recovery { asked, count, came: BTreeMap::new() });
+    }
+
+    /// Entries came, of this command.
+    pub(super) fn on_chunks(&mut self, task: &mut Task, chunks: &mut Vec<Chunk>) {
+        match task {
+            Task::Read(read) => {
+                for chunk in chunks.drain(..) {
+                    read.came += chunk.entries.index.len() + chunk.deleted.len();
+                    read.busy += 1;
+                    if read.epoch == self.epoch && self.phase == Phase::Running {
+                        self.on_entries(read.recovery, chunk);
+                    }
+                }
+            }
+            Task::Claim(claim) => {
+                for chunk in chunks.drain(..) {
+                    claim.entries.push(chunk.entries);
+                }
+            }
+            _ => chunks.clear(),
+        }
+    }
+
+    fn on_entries(&mut self, recovery: bool, chunk: Chunk) {
+        let Some(slot) = chunk.key.as_ref().and_then(|key| self.keys.find(key)) else { return };
+        let mut entries = chunk.entries;
+        let (first, last) = match (entries.index.first(), entries.index.last()) {
+            (Some(first), Some(last)) => (first.seq, last.seq),
+            _ => (SeqNo::MAX, SeqNo::ZERO),
+        };
+        if recovery {
+            let came = entries.index.len() + chunk.deleted.len();
+            let after = chunk.deleted.last().copied().unwrap_or_default().max(last);
+            if self.keys.recovery(slot).is_some() {
+                self.keys.set_recovery(slot, Some(after));
+            }
+            self.forget(slot, &chunk.deleted);
+            let ledger = &self.ledger;
+            entries.retain(|entry| !ledger.contains(slot, entry.seq));
+            if let Some(recovery) = &mut self.reads.recovery {
+                let (count, kept) = recovery.came.entry(slot.0).or_default();
+                *count += came;
+                if !entries.index.is_empty() {
+                    kept.push(entries);
+                }
+            }
+            return;
+        }
+        let key = self.keys.at_mut(slot);
+        if !self.real_time && first <= key.position {
+            // The group was set back. What is still being processed here is not handed out a
+            // second time; its ack counts for both.
+            let ledger = &self.ledger;
+            entries.retain(|entry| !ledger.contains(slot, entry.seq));
+        }
+        if last > SeqNo::ZERO {
+            key.position = last;
+            key.seen = key.seen.max(last);
+        }
+        if !entries.index.is_empty() {
+            self.deliver(slot, entries);
+        }
+    }
+
+    /// Entries for the application.
+    pub(super) fn deliver(&mut self, slot: Slot, entries: Entries) {
+        let (records, bytes) = (entries.index.len(), entries.data.len());
+        let segment = self.acks().then(|| {
+            self.ledger.deliver(self.now, slot, self.epoch, entries.index.iter().map(|entry| entry.seq))
+        });
+        let key = self.keys.at(slot);
+        let source =
+            Source { stream: key.stream.clone(), shard: key.shard, epoch: self.epoch, segment };
+        self.lane.push_back(Delivery::Batch(Batch::new(source, entries)));
+        self.flow.handle_received(records, bytes);
+        self.stats.delivered += records as u64;
+    }
+
+    pub(super) fn on_read(&mut self, read: Read, answer: Answer) {
+        self.flow.handle_answered(read.asked);
+        self.reads.unblock_after = UNBLOCK_AFTER;
+        self.reads.unblock_at = self.now;
+        if let Some(words) = error_of(&answer) {
+            let words = words.clone();
+            self.abandon_recovery();
+            return self.on_read_error(read, &words);
+        }
+        self.reads.backoff.handle_success(self.now);
+        if read.recovery {
+            return self.on_recovered(read);
+        }
+        self.reads.full = read.came >= read.count;
+        self.reads.busy = read.busy.max(1);
+    }
+
+    fn on_read_error(&mut self, read: Read, words: &[u8]) {
+        let fault = Fault::of(words);
+        let command = if self.real_time { "XREAD" } else { "XREADGROUP" };
+        let error = fault.error(command, words, self.endpoint(), None);
+        match fault.reaction() {
+            Reaction::SetUp if read.epoch != self.epoch => {}
+            Reaction::SetUp => match named_key(words).and_then(|name| self.keys.find(name)) {
+                Some(slot) if self.keys.state(slot) == KeyState::Ready => self.look_again(slot),
+                Some(_) => {}
+                None => {
+                    let ready: Vec<_> = self.keys.ready_slots().collect();
+                    ready.into_iter().for_each(|slot| self.look_again(slot));
+                }
+            },
+            Reaction::Later => {
+                self.reads.hold_until = self.reads.backoff.next(self.now, &mut self.random);
+                if self.reads.backoff.attempts() == 1 {
+                    self.notice(Notice::Refused { command, error });
+                }
+            }
+            Reaction::Reconnect => self.drop_link(READER, Reason::Error(error)),
+        }
+    }
+
+    pub(super) fn read_wake(&self) -> Option<Wake> {
+        let held = self.reader.is_ready() && self.reads.hold_until > self.now;
+        held.then_some(Wake { at: self.reads.hold_until, why: "read again" })
+    }
+
+    /// A page of own pending entries is whole.
+    fn on_recovered(&mut self, read: Read) {
+        let Some(mut recovery) = self.reads.recovery.take() else { return };
+        if read.epoch != self.epoch {
+            return;
+        }
+        for slot in recovery.asked {
+            let (count, entries) = recovery.came.remove(&slot.0).unwrap_or_default();
+            let origin = self.recovered_origin(slot);
+            if count < recovery.count {
+                self.keys.set_recovery(slot, None);
+                self.keys.at_mut(slot).recovered = true;
+            }
+            self.hold(slot, entries, origin, count);
+        }
+    }
+
+    /// The reply of a recovery will not come whole; what came of it is as good as ever, the rest
+    /// is asked for again.
+    pub(super) fn abandon_recovery(&mut self) {
+        let Some(recovery) = self.reads.recovery.take() else { return };
+        for (slot, (count, entries)) in recovery.came {
+            let origin = self.recovered_origin(Slot(slot));
+            self.hold(Slot(slot), entries, origin, count);
+        }
+    }
+
+    /// Asks how often entries were handed out, before they are again.
+    fn hold(&mut self, slot: Slot, entries: Vec<Entries>, origin: Origin, count: usize) {
+        let ids = || entries.iter().flat_map(|entries| entries.index.iter().map(|entry| entry.seq));
+        let (Some(first), Some(last)) = (ids().next(), ids().last()) else { return };
+        self.reads.counting += 1;
+        let held = Held { slot, entries, origin, nils: false, between: (first, last), epoch: self.epoch };
+        self.count_deliveries(held, count);
+    }
+
+    /// The reading connection is lost: what was handed out and never came is pending.
+    pub(super) fn recover_after_loss(&mut self) {
+        if !self.acks() {
+            return;
+        }
+        self.reads.full = false;
+        for slot in self.keys.slots() {
+            let key = self.keys.at(slot);
+            if key.started && self.keys.recovery(slot).is_none() {
+                let after = key.position;
+                self.keys.set_recovery(slot, Some(after));
+            }
+        }
+    }
+
+    /// Whether the read that is next in turn has to be broken off.
+    fn wants_unblock(&self) -> bool {
+        let Some(Task::Read(read)) = self.reader.front() else { return false };
+        let stale = read.version != self.keys.version() && self.keys.is_settled();
+        read.blocks
+            && (self.paused
+                || self.moving.is_some()
+                || self.phase == Phase::Closing
+                || stale
+                || self.keys.recovering().next().is_some())
+    }
+
+    pub(super) fn pump_unblock(&mut self) {
+        let Some(id) = self.reader.client_id else { return };
+        if self.control.is_ready()
+            && !self.reads.unblocking
+            && self.now >= self.reads.unblock_at
+            && self.wants_unblock()
+        {
+            self.reads.unblocking = true;
+            let patience = self.config.options.limits.response_timeout;
+            self.control
+                .send(self.now, Task::Unblock, patience, |out| command::client_unblock(out, id));
+        }
+    }
+
+    /// Whether it was blocked or not (the read may have been on its way still): if its answer
+    /// doesn't come, it is told again.
+    pub(super) fn on_unblock(&mut self, _answer: &Answer) {
+        self.reads.unblocking = false;
+        self.reads.unblock_at = self.now + self.reads.unblock_after;
+        self.reads.unblock_after = (self.reads.unblock_after * 2).min(UNBLOCK_AFTER_MAX);
+    }
+
+    pub(super) fn unblock_wake(&self) -> Option<Wake> {
+        let wants = self.control.is_ready()
+            && !self.reads.unblocking
+            && self.reader.client_id.is_some()
+            && self.wants_unblock();
+        wants.then_some(Wake { at: self.reads.unblock_at, why: "break off a read" })
+    }
+}
