@@ -74,7 +74,12 @@ pub struct Cycle {
     options: Option<(Duration, Duration)>,
     page: usize,
     pages_max: u32,
-    next_at: Instant,
+    /// From the first poll to the first cycle.
+    first: Duration,
+    /// Not before the first poll.
+    next_at: Option<Instant>,
+    /// The first poll counts from here at the earliest.
+    start: Instant,
     walks: BTreeMap<Slot, Walk>,
     /// Slots still to be walked in this cycle, each once, by turn.
     queue: BTreeMap<u64, Slot>,
@@ -88,7 +93,8 @@ impl Cycle {
     pub const PAGES_MAX: u32 = 256;
 
     /// Claims in pages of up to `page` messages, `pages_max` pages a slot and cycle (0 is taken
-    /// as 1 for both), from a random moment within the first interval on.
+    /// as 1 for both), from a random moment on within the first interval after the first poll,
+    /// or after `now` if that is later.
     pub fn new(
         options: ClaimOptions,
         page: usize,
@@ -105,7 +111,9 @@ impl Cycle {
             options,
             page: page.max(1),
             pages_max: pages_max.max(1),
-            next_at: now + Duration::from_nanos(random.below(first).saturating_add(1)),
+            first: Duration::from_nanos(random.below(first).saturating_add(1)),
+            next_at: None,
+            start: now,
             walks: BTreeMap::new(),
             queue: BTreeMap::new(),
             next_turn: 0,
@@ -130,9 +138,11 @@ impl Cycle {
     /// The next page, if one is due, none is in flight, and `credit` messages may be taken.
     pub fn poll(&mut self, now: Instant, credit: usize) -> Option<Step> {
         let (interval, _) = self.options?;
-        if now >= self.next_at {
-            let next = self.next_at + interval;
-            self.next_at = if next > now { next } else { now + interval };
+        let due = self.next_at.unwrap_or(now.max(self.start) + self.first);
+        self.next_at = Some(due);
+        if now >= due {
+            let next = due + interval;
+            self.next_at = Some(if next > now { next } else { now + interval });
             for (&slot, walk) in &mut self.walks {
                 if walk.turn.is_none() {
                     walk.turn = Some(self.next_turn);
@@ -186,11 +196,10 @@ impl Cycle {
         }
     }
 
-    /// When the next cycle begins. A page that is due already needs no wake: [`Cycle::poll`]
+    /// When the next cycle begins; `None` before the first poll, and without slots. A page that is due already needs no wake: [`Cycle::poll`]
     /// gives it as soon as there is credit and the one before is answered.
     pub fn next_wake(&self) -> Option<Wake> {
-        let wake = self.options.is_some() && !self.walks.is_empty();
-        wake.then_some(Wake { at: self.next_at, why: "claim" })
+        self.next_at.filter(|_| !self.walks.is_empty()).map(|at| Wake { at, why: "claim" })
     }
 
     /// Whether slots of this cycle are still to be walked.

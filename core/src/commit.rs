@@ -101,6 +101,8 @@ pub struct Schedule {
     /// Nothing is sent before; cleared once that moment was seen.
     held_until: Option<Instant>,
     sent_since_failure: bool,
+    /// The latest moment that was handed in.
+    seen: Instant,
 }
 
 impl Schedule {
@@ -124,6 +126,7 @@ impl Schedule {
             last_failure: Instant::ZERO,
             held_until: None,
             sent_since_failure: false,
+            seen: Instant::ZERO,
         }
     }
 
@@ -157,6 +160,7 @@ impl Schedule {
     /// `Delayed`: the next messages whose time is over, to be acked in the ledger. Call it until
     /// `None`.
     pub fn poll_due(&mut self, now: Instant) -> Option<AckRange> {
+        self.seen = self.seen.max(now);
         if self.taken.front()?.due > now {
             return None;
         }
@@ -215,6 +219,7 @@ impl Schedule {
     /// Whether to commit now, where `acked` messages are acked and in no commit. Ask again after
     /// each [`Schedule::handle_sent`].
     pub fn wants_commit(&mut self, now: Instant, acked: u64) -> bool {
+        self.seen = self.seen.max(now);
         if acked == 0 || self.mode == AutoCommit::Immediate {
             (self.first_ack, self.last_ack, self.wanted, self.all) = (None, None, 0, false);
             return false;
@@ -236,15 +241,20 @@ impl Schedule {
     }
 
     /// When to look again; `None` if only an event can change anything. Ask after
-    /// [`Schedule::poll_due`] and [`Schedule::wants_commit`] had nothing more, or couldn't be
-    /// followed.
+    /// [`Schedule::poll_due`] had nothing more, and [`Schedule::wants_commit`] was false or
+    /// couldn't be followed.
     pub fn next_wake(&self) -> Option<Wake> {
         let due = self.taken.front().map(|taken| Wake { at: taken.due, why: "ack taken" });
-        let held = |at: Instant| at.max(self.held_until.unwrap_or(at));
-        let age = self.age_at().map(|at| Wake { at: held(at), why: "commit" });
-        let idle = self.idle_at().map(|at| Wake { at: held(at), why: "commit when idle" });
+        // A deadline that was seen to pass is a matter of `wants_commit`, not of a wake: whoever
+        // couldn't commit then (no connection) must not spin now.
+        let ahead = |at: &Instant| *at > self.seen;
+        let age = self.age_at().filter(ahead).map(|at| Wake { at, why: "commit" });
+        let idle = self.idle_at().filter(ahead).map(|at| Wake { at, why: "commit when idle" });
         // What is wanted already goes out as soon as it may; a wake helps only where it is held.
-        let retry = self.held_until.filter(|_| self.wanted > 0).map(|at| Wake { at, why: "commit again" });
+        let retry = self
+            .held_until
+            .filter(|at| self.wanted > 0 && ahead(at))
+            .map(|at| Wake { at, why: "commit again" });
         [due, age, idle, retry].into_iter().fold(None, Wake::earlier)
     }
 

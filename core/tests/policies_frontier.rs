@@ -137,8 +137,7 @@ fn apply(ledger: &mut Ledger, world: &mut World, op: Op) {
         }
     }
     assert_eq!(ledger.frontier(SLOT), world.frontier());
-    let held =
-        world.messages.iter().filter(|message| !message.1 || Some(*message.0) > world.committed);
+    let held = world.messages.iter().filter(|message| !message.1 || Some(*message.0) > world.committed);
     assert_eq!(ledger.len(), held.count() as u64);
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::segment::{Part, Segment};
 use super::slot::{Segments, SlotState};
-use super::{AckRange, SegmentId, Slot, steps};
+use super::{AckRange, SegmentId, Slot, Steps};
 use crate::message::Epoch;
 use crate::stream::SeqNo;
 use crate::time::Instant;
@@ -52,13 +52,13 @@ pub struct Frontier {
     pub seq: SeqNo,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Sent {
     parts: Vec<(SegmentId, Part)>,
 }
 
 /// What was handed out and isn't committed. See the [module](super).
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Ledger {
     segments: Segments,
     slots: BTreeMap<Slot, SlotState>,
@@ -78,6 +78,7 @@ pub struct Ledger {
     revoked: BTreeSet<SegmentId>,
     /// All segments below this were revoked at once.
     revoked_below: u64,
+    steps: Steps,
 }
 
 impl Ledger {
@@ -100,12 +101,12 @@ impl Ledger {
         let id = SegmentId(self.next_segment);
         self.next_segment += 1;
         let seqs: Box<[SeqNo]> = seqs.take(u32::MAX as usize).collect();
-        steps::add(seqs.len());
+        self.steps.add(seqs.len());
         if seqs.is_empty() {
             return id;
         }
-        let mut segment = Box::new(Segment::new(slot, epoch, now, seqs));
-        let state = self.slots.entry(slot).or_insert_with(|| SlotState::new(epoch));
+        let mut segment = Box::new(Segment::new(slot, epoch, now, seqs, self.steps.clone()));
+        let state = self.slots.entry(slot).or_insert_with(|| SlotState::new(epoch, self.steps.clone()));
         if epoch > state.epoch {
             state.begin(epoch);
             self.moved.remove(&slot);
@@ -213,7 +214,7 @@ impl Ledger {
         let begin = out.len();
         let mut parts = Vec::new();
         while let Some(&id) = state.dirty.first() {
-            steps::add(1);
+            self.steps.add(1);
             let room = max - (out.len() - begin);
             let part = self.segments.get_mut(&id).and_then(|segment| segment.take_acked(room, out));
             parts.extend(part.map(|part| (id, part)));
@@ -391,7 +392,7 @@ impl Ledger {
             }
             let state = self.slots.get_mut(&slot)?;
             while let Some(&(touched, id)) = state.aging.first().filter(|entry| due(entry.0)) {
-                steps::add(1);
+                self.steps.add(1);
                 let room = max - (out.len() - begin);
                 let segment = self.segments.get_mut(&id)?;
                 let Some(begun) = segment.sweep(now, room, out) else { break };
@@ -484,6 +485,11 @@ impl Ledger {
     }
 
     #[cfg(test)]
+    pub(super) fn take_steps(&self) -> u64 {
+        self.steps.take()
+    }
+
+    #[cfg(test)]
     pub(super) fn tombstones(&self) -> usize {
         self.revoked.len()
     }
@@ -509,7 +515,7 @@ impl Ledger {
                 self.aging.insert((new, slot));
             }
             state.aging_key = key;
-            steps::add(1);
+            self.steps.add(1);
         }
     }
 }

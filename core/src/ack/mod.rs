@@ -69,23 +69,25 @@ pub struct AckRange {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot(pub u32);
 
-/// Work done, counted in tests only: costs are asserted in steps, not in time.
-mod steps {
+/// Work done, counted in tests only, by a ledger and its parts together: costs are asserted in
+/// steps, not in time.
+#[derive(Clone, Debug, Default)]
+struct Steps {
     #[cfg(test)]
-    std::thread_local! {
-        static COUNT: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    count: std::sync::Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Steps {
+    #[cfg(test)]
+    fn add(&self, n: usize) {
+        self.count.fetch_add(n as u64, std::sync::atomic::Ordering::Relaxed);
     }
 
     #[cfg(test)]
-    pub(super) fn add(n: usize) {
-        COUNT.set(COUNT.get() + n as u64);
-    }
-
-    #[cfg(test)]
-    pub(super) fn take() -> u64 {
-        COUNT.replace(0)
+    fn take(&self) -> u64 {
+        self.count.swap(0, std::sync::atomic::Ordering::Relaxed)
     }
 
     #[cfg(not(test))]
-    pub(super) const fn add(_: usize) {}
+    const fn add(&self, _: usize) {}
 }

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
-use super::{Slot, steps};
+use super::{Slot, Steps};
 use crate::message::Epoch;
 use crate::stream::SeqNo;
 use crate::time::Instant;
@@ -35,7 +35,7 @@ pub(super) struct Part {
 /// **Invariant:** `open`, `acked` and `committing` count the messages in these states; bits past
 /// the last message are gone from the start; `ready` names every word with an acked message
 /// where there are several words.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Segment {
     pub(super) slot: Slot,
     pub(super) epoch: Epoch,
@@ -56,10 +56,11 @@ pub(super) struct Segment {
     ready: VecDeque<u32>,
     words: SmallVec<[Word; 1]>,
     seqs: Box<[SeqNo]>,
+    steps: Steps,
 }
 
 impl Segment {
-    pub(super) fn new(slot: Slot, epoch: Epoch, now: Instant, seqs: Box<[SeqNo]>) -> Self {
+    pub(super) fn new(slot: Slot, epoch: Epoch, now: Instant, seqs: Box<[SeqNo]>, steps: Steps) -> Self {
         // The ledger takes no more than this, so the cast below is exact.
         let open = seqs.len().min(u32::MAX as usize) as u32;
         let mut words: SmallVec<[Word; 1]> =
@@ -81,6 +82,7 @@ impl Segment {
             ready: VecDeque::new(),
             words,
             seqs,
+            steps,
         }
     }
 
@@ -115,7 +117,7 @@ impl Segment {
         let mut newly = 0;
         let several = self.words.len() > 1;
         for (at, part) in parts(start, end) {
-            steps::add(1);
+            self.steps.add(1);
             let Some(word) = self.words.get_mut(at as usize) else { break };
             let part = part & word.open();
             if part == 0 {
@@ -127,6 +129,7 @@ impl Segment {
             word.acked |= part;
             newly += part.count_ones();
             if self.aside {
+                self.steps.add(part.count_ones() as usize);
                 each(part, at, &self.seqs, &mut changed);
             }
         }
@@ -140,11 +143,12 @@ impl Segment {
     pub(super) fn withdraw(&mut self, start: u32, end: u32, mut changed: impl FnMut(SeqNo, u32)) -> u32 {
         let mut newly = 0;
         for (at, part) in parts(start, end) {
-            steps::add(1);
+            self.steps.add(1);
             let Some(word) = self.words.get_mut(at as usize) else { break };
             let part = part & word.open();
             word.gone |= part;
             newly += part.count_ones();
+            self.steps.add(part.count_ones() as usize);
             each(part, at, &self.seqs, &mut changed);
         }
         self.open -= newly;
@@ -154,7 +158,7 @@ impl Segment {
 
     fn move_open_hint(&mut self) {
         while self.words.get(self.open_hint as usize).is_some_and(|word| word.open() == 0) {
-            steps::add(1);
+            self.steps.add(1);
             self.open_hint += 1;
         }
     }
@@ -163,7 +167,7 @@ impl Segment {
     pub(super) fn take_acked(&mut self, room: usize, out: &mut Vec<SeqNo>) -> Option<Part> {
         let several = self.words.len() > 1;
         while let Some(at) = if several { self.ready.front().copied() } else { Some(0) } {
-            steps::add(1);
+            self.steps.add(1);
             let word = self.words.get_mut(at as usize)?;
             let part = lowest(word.acked, room);
             word.acked &= !part;
@@ -174,6 +178,7 @@ impl Segment {
             if part != 0 {
                 self.acked -= part.count_ones();
                 self.committing += part.count_ones();
+                self.steps.add(part.count_ones() as usize);
                 each(part, at, &self.seqs, &mut |seq, _| out.push(seq));
                 return Some(Part { word: at, mask: part });
             }
@@ -186,13 +191,14 @@ impl Segment {
 
     /// The broker has confirmed `part`.
     pub(super) fn committed(&mut self, part: Part, mut changed: impl FnMut(SeqNo, u32)) -> u32 {
-        steps::add(1);
+        self.steps.add(1);
         let Some(word) = self.words.get_mut(part.word as usize) else { return 0 };
         let mask = word.committing & part.mask;
         word.committing &= !mask;
         word.gone |= mask;
         self.committing -= mask.count_ones();
         if self.aside {
+            self.steps.add(mask.count_ones() as usize);
             each(mask, part.word, &self.seqs, &mut changed);
         }
         mask.count_ones()
@@ -200,7 +206,7 @@ impl Segment {
 
     /// The broker hasn't: acked again.
     pub(super) fn failed(&mut self, part: Part) -> u32 {
-        steps::add(1);
+        self.steps.add(1);
         let several = self.words.len() > 1;
         let Some(word) = self.words.get_mut(part.word as usize) else { return 0 };
         let mask = word.committing & part.mask;
@@ -218,13 +224,14 @@ impl Segment {
     pub(super) fn retire(&mut self, start: u32, end: u32, mut changed: impl FnMut(SeqNo, u32)) -> u32 {
         let mut newly = 0;
         for (at, part) in parts(start.max(self.gone_hint.saturating_mul(BITS)), end) {
-            steps::add(1);
+            self.steps.add(1);
             let Some(word) = self.words.get_mut(at as usize) else { break };
             let part = part & word.acked;
             word.acked &= !part;
             word.gone |= part;
             newly += part.count_ones();
             if self.aside {
+                self.steps.add(part.count_ones() as usize);
                 each(part, at, &self.seqs, &mut changed);
             }
         }
@@ -242,11 +249,12 @@ impl Segment {
         let mut room = room;
         from = from.max(self.open_hint.saturating_mul(BITS));
         for (at, part) in parts(from, self.len()) {
-            steps::add(1);
+            self.steps.add(1);
             let Some(word) = self.words.get(at as usize) else { break };
             let open = part & word.open();
             let part = lowest(open, room);
             room -= part.count_ones() as usize;
+            self.steps.add(part.count_ones() as usize);
             each(part, at, &self.seqs, &mut |seq, _| out.push(seq));
             if part != open {
                 let next = at * BITS + (open & !part).trailing_zeros();
@@ -289,7 +297,6 @@ fn lowest(bits: u64, n: usize) -> u64 {
 fn each(mask: u64, word: u32, seqs: &[SeqNo], changed: &mut impl FnMut(SeqNo, u32)) {
     let mut rest = mask;
     while rest != 0 {
-        steps::add(1);
         let at = word * BITS + rest.trailing_zeros();
         if let Some(&seq) = seqs.get(at as usize) {
             changed(seq, at);

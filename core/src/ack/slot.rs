@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::segment::Segment;
-use super::{SegmentId, steps};
+use super::{SegmentId, Steps};
 use crate::message::Epoch;
 use crate::stream::SeqNo;
 use crate::time::Instant;
@@ -15,7 +15,7 @@ pub(super) type Segments = BTreeMap<SegmentId, Box<Segment>>;
 type Single = (SeqNo, SegmentId, u32);
 
 /// A segment whose positions ascend, and that shares its interval with no other.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Run {
     id: SegmentId,
     epoch: Epoch,
@@ -35,7 +35,7 @@ struct Withdrawn {
     again: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct SlotState {
     pub(super) epoch: Epoch,
     pub(super) in_flight: u64,
@@ -55,10 +55,11 @@ pub(super) struct SlotState {
     open_runs: BTreeSet<SeqNo>,
     singles: BTreeSet<Single>,
     open_singles: BTreeSet<Single>,
+    steps: Steps,
 }
 
 impl SlotState {
-    pub(super) fn new(epoch: Epoch) -> Self {
+    pub(super) fn new(epoch: Epoch, steps: Steps) -> Self {
         Self {
             epoch,
             in_flight: 0,
@@ -73,6 +74,7 @@ impl SlotState {
             open_runs: BTreeSet::new(),
             singles: BTreeSet::new(),
             open_singles: BTreeSet::new(),
+            steps,
         }
     }
 
@@ -99,26 +101,19 @@ impl SlotState {
         }
         self.in_flight += u64::from(segment.open);
         self.aging.insert((segment.touched, id));
-        steps::add(2);
+        self.steps.add(2);
 
-        let before = self.runs.range_mut(..=last).next_back();
-        if !ascends || before.as_ref().is_some_and(|(_, run)| run.last >= first) {
+        let before = self.runs.range(..=last).next_back().map(|(_, run)| run);
+        if !ascends || before.is_some_and(|run| run.last >= first) {
             segment.aside = true;
             let singles = segment.seqs().iter().zip(0..).map(|(&seq, at)| (seq, id, at));
             self.singles.extend(singles.clone());
             self.open_singles.extend(singles);
             return;
         }
-        let mut through = last;
-        if let Some((_, run)) = before {
-            // Older messages came late, in front of freed ones: those are behind us now.
-            if run.through >= first {
-                if run.epoch == segment.epoch {
-                    through = through.max(run.through);
-                }
-                run.through = run.last;
-            }
-        }
+        // Older messages that come late stand in front of freed ones: those are behind them now.
+        let freed = before.filter(|run| run.epoch == segment.epoch).map(|run| run.through);
+        let through = freed.map_or(last, |freed| freed.max(last));
         self.runs.insert(first, Run { id, epoch: segment.epoch, last, through });
         self.open_runs.insert(first);
     }
@@ -139,13 +134,13 @@ impl SlotState {
 
     /// A message of a segment that is aside was acked.
     pub(super) fn close_single(&mut self, seq: SeqNo, id: SegmentId, at: u32) {
-        steps::add(1);
+        self.steps.add(1);
         self.open_singles.remove(&(seq, id, at));
     }
 
     /// A message of a segment that is aside is gone.
     pub(super) fn forget_single(&mut self, seq: SeqNo, id: SegmentId, at: u32) {
-        steps::add(1);
+        self.steps.add(1);
         self.open_singles.remove(&(seq, id, at));
         self.singles.remove(&(seq, id, at));
     }
@@ -174,7 +169,7 @@ impl SlotState {
         }
         let Some(&first) = segment.seqs().first() else { return };
         let Some(gone) = self.runs.remove(&first) else { return };
-        steps::add(1);
+        self.steps.add(1);
         if let Some((_, run)) = self.runs.range_mut(..first).next_back()
             && run.epoch == gone.epoch
         {

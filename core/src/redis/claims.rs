@@ -74,7 +74,9 @@ impl Machine {
         if !self.acks() || self.phase != Phase::Running {
             return None;
         }
-        let touch = self.cycle.touch_after().and_then(|after| self.ledger.next_aging_at(after));
+        let room = self.control.outgoing().len() < self.config.options.limits.outgoing_bytes_max;
+        let touch = self.cycle.touch_after().filter(|_| room);
+        let touch = touch.and_then(|after| self.ledger.next_aging_at(after));
         let touch = touch.map(|at| Wake { at, why: "show that long work is alive" });
         Wake::earlier(self.cycle.next_wake(), touch)
     }

@@ -175,7 +175,10 @@ impl Machine {
                 let first = entry.next_shard;
                 entry.next_shard = entry.next_shard.max(shard + 1);
                 let last = entry.next_shard;
-                self.probes.extend((first + AHEAD..last + AHEAD).map(|shard| (stream, Some(shard))));
+                // A server that has every key must not keep us asking.
+                if self.keys.len() < self.config.options.limits.shards_max {
+                    self.probes.extend((first + AHEAD..last + AHEAD).map(|shard| (stream, Some(shard))));
+                }
             }
         }
         if known.is_none() {

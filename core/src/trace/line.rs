@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
-use super::text::{Place, Quoted, Shard, Span, Why, Words, seq, wrong};
 use super::text::What;
+use super::text::{Place, Quoted, Shard, Span, Why, Words, seq, wrong};
 use crate::ack::{AckRange, SegmentId};
 use crate::command::Endpoint;
 use crate::delivery::Assignment;

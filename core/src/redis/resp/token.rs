@@ -177,6 +177,13 @@ impl Tokenizer {
         Ok(None)
     }
 
+    /// The header needs no second look: from now on it is the length that is compared.
+    #[cold]
+    fn wait_for(&mut self, bytes: &[u8], body: Body) -> Result<Option<Token>, RespError> {
+        self.body = Some(body);
+        self.incomplete(bytes)
+    }
+
     #[inline]
     fn end_token(&mut self, len: usize, token: Token) -> Result<Token, RespError> {
         let end = self.at + len;
@@ -219,9 +226,7 @@ impl Tokenizer {
             return Err(RespError::BulkTooLong { len, bound });
         };
         self.check_total((self.at - self.floor + header) as u64 + u64::from(len) + 2)?;
-        let body = Body { kind, header, len };
-        self.body = Some(body);
-        self.body_token(bytes, body)
+        self.body_token(bytes, Body { kind, header, len })
     }
 
     #[inline]
@@ -231,11 +236,11 @@ impl Tokenizer {
         let there = bytes.len().saturating_sub(start);
         let len = body.len as usize;
         if there < len {
-            return self.incomplete(bytes);
+            return self.wait_for(bytes, body);
         }
         match bytes.get(start + len..) {
             Some([b'\r', b'\n', ..]) => {}
-            Some([] | [b'\r']) | None => return self.incomplete(bytes),
+            Some([] | [b'\r']) | None => return self.wait_for(bytes, body),
             Some(_) => return Err(RespError::BulkEnding { len: body.len }),
         }
         let range = start..start + len;

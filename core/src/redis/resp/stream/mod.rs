@@ -278,8 +278,9 @@ impl StreamDecoder {
             // Proved: `window` is at most the length.
             let Some((id, end)) = read_entry(&bytes[..window], at, origin, &self.bounds, &mut pass.spans)
             else {
-                // What was looked at in vain, once more token by token.
-                self.tokens.add_steps(32 + 8 * (pass.spans.len() - spans));
+                // What was looked at in vain: a header, or an entry as far as it goes.
+                let begun = bytes.get(at..).is_some_and(|rest| rest.starts_with(b"*2\r\n"));
+                self.tokens.add_steps(if begun { 64 + 8 * (pass.spans.len() - spans) } else { 4 });
                 pass.spans.truncate(spans);
                 break;
             };

@@ -26,6 +26,12 @@ pub(super) enum Key {
 /// buffer; a longer one holds it.
 const COPIED_KEY: usize = 256;
 
+/// Where a finished chunk lies in the buffer.
+struct Place {
+    key: Option<Range<usize>>,
+    data: Range<usize>,
+}
+
 pub(super) struct Pass<'a> {
     pub(super) key: Key,
     /// The chunk that is being made.
@@ -36,7 +42,7 @@ pub(super) struct Pass<'a> {
     /// Those that are finished, and where their key and data lie.
     out: &'a mut Vec<Chunk>,
     first: usize,
-    places: SmallVec<[(Option<Range<usize>>, Range<usize>); 4]>,
+    places: SmallVec<[Place; 4]>,
 }
 
 impl<'a> Pass<'a> {
@@ -98,7 +104,7 @@ impl<'a> Pass<'a> {
             Key::Held(key) => (Some(key.clone()), None),
             Key::Here(range) => (None, Some(range.clone())),
         };
-        self.places.push((place, take(&mut self.data)));
+        self.places.push(Place { key: place, data: take(&mut self.data) });
         let entries =
             Entries { data: Bytes::new(), index: take(&mut self.index), spans: take(&mut self.spans) };
         self.out.push(Chunk { key, entries, deleted: take(&mut self.deleted) });
@@ -112,7 +118,7 @@ impl<'a> Pass<'a> {
     /// Gives the chunks their pieces of `front`, and the next call the key that it goes on with.
     pub(super) fn finish(self, front: &Bytes) -> Option<Bytes> {
         // Proved: all ranges are of complete tokens before what was left in the buffer.
-        for (chunk, (key, data)) in self.out.iter_mut().skip(self.first).zip(self.places) {
+        for (chunk, Place { key, data }) in self.out.iter_mut().skip(self.first).zip(self.places) {
             chunk.entries.data = front.slice(data);
             if let Some(key) = key {
                 chunk.key = Some(front.slice(key));

@@ -1,0 +1,680 @@
+//! Traces: every line reads back as what it was printed from; what was recorded replays, however
+//! the machine was driven and wherever the file was cut; and no password gets into one.
+
+use std::borrow::Cow;
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use tidegate_core::ack::SegmentId;
+use tidegate_core::message::{Entries, Entry, Source, Span};
+use tidegate_core::trace::{Digest, Ended, Input, Line, Output, Recorder, Trace, TraceError, replay};
+use tidegate_core::*;
+
+const PASSWORD: &str = "hunter2";
+
+// ---- lines
+
+fn conn() -> impl Strategy<Value = ConnId> {
+    (any::<u16>(), any::<u64>()).prop_map(|(number, generation)| ConnId { number, generation })
+}
+
+fn bytes() -> impl Strategy<Value = Cow<'static, [u8]>> {
+    vec(any::<u8>(), 0..40).prop_map(Cow::Owned)
+}
+
+fn text() -> impl Strategy<Value = Cow<'static, str>> {
+    any::<String>().prop_map(Cow::Owned)
+}
+
+fn stream() -> impl Strategy<Value = StreamKey> {
+    vec(any::<u8>(), 0..8).prop_map(|name| StreamKey::from(bytes::Bytes::from(name)))
+}
+
+fn seq() -> impl Strategy<Value = SeqNo> {
+    (any::<u64>(), any::<u64>()).prop_map(|(high, low)| SeqNo::redis(high, low))
+}
+
+fn duration() -> impl Strategy<Value = Duration> {
+    prop_oneof![
+        any::<Duration>(),
+        any::<u32>().prop_map(|n| Duration::from_millis(n.into())),
+        any::<u64>().prop_map(Duration::from_secs),
+        Just(Duration::MAX),
+        Just(Duration::ZERO),
+    ]
+}
+
+fn instant() -> impl Strategy<Value = Instant> {
+    any::<u64>().prop_map(Instant::from_nanos)
+}
+
+fn cause() -> impl Strategy<Value = Cow<'static, Cause>> {
+    prop_oneof![
+        Just(Cause::Eof),
+        Just(Cause::Refused),
+        Just(Cause::Reset),
+        Just(Cause::TimedOut),
+        Just(Cause::Unresolved),
+        any::<String>().prop_map(|text| Cause::Other(text.into())),
+    ]
+    .prop_map(Cow::Owned)
+}
+
+fn ranges() -> impl Strategy<Value = Vec<AckRange>> {
+    let range =
+        (any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>()).prop_map(|(segment, epoch, start, end)| {
+            AckRange { segment: SegmentId(segment), epoch: Epoch(epoch), start, end }
+        });
+    vec(range, 0..4)
+}
+
+fn position() -> impl Strategy<Value = Position> {
+    prop_oneof![Just(Position::Beginning), Just(Position::End), seq().prop_map(Position::At)]
+}
+
+fn shard() -> impl Strategy<Value = (StreamKey, ShardId)> {
+    (stream(), any::<u64>().prop_map(ShardId::new))
+}
+
+fn request() -> impl Strategy<Value = Request> {
+    prop_oneof![
+        ranges().prop_map(Request::Ack),
+        ranges().prop_map(Request::Taken),
+        Just(Request::Commit),
+        any::<i64>().prop_map(|millis| Request::Seek(Timestamp::from_millis(millis))),
+        position().prop_map(Request::Rewind),
+        shard().prop_map(|(stream, shard)| Request::Assign { stream, shard }),
+        shard().prop_map(|(stream, shard)| Request::Unassign { stream, shard }),
+        Just(Request::Pause),
+        Just(Request::Resume),
+        duration().prop_map(|deadline| Request::Close { deadline }),
+    ]
+}
+
+fn input() -> impl Strategy<Value = Input<'static>> {
+    prop_oneof![
+        Just(Input::Tick),
+        conn().prop_map(|conn| Input::Opened { conn }),
+        (conn(), cause()).prop_map(|(conn, cause)| Input::OpenFailed { conn, cause }),
+        (conn(), bytes()).prop_map(|(conn, bytes)| Input::Received { conn, bytes }),
+        (conn(), any::<usize>()).prop_map(|(conn, n)| Input::Wrote { conn, n }),
+        (conn(), cause()).prop_map(|(conn, cause)| Input::Closed { conn, cause }),
+        request().prop_map(|request| Input::Request(Cow::Owned(request))),
+    ]
+}
+
+fn endpoint() -> impl Strategy<Value = Endpoint> {
+    let host = any::<String>().prop_map(|host| host.as_str().into());
+    (host, any::<u16>(), any::<bool>()).prop_map(|(host, port, tls)| Endpoint { host, port, tls })
+}
+
+fn ended() -> impl Strategy<Value = Ended<'static>> {
+    prop_oneof![
+        any::<u64>().prop_map(Ended::Committed),
+        Just(Ended::Positioned),
+        any::<u64>().prop_map(Ended::Closed),
+        Just(Ended::Superseded),
+        text().prop_map(Ended::Failed),
+    ]
+}
+
+fn digest() -> impl Strategy<Value = Digest> {
+    let numbers = (any::<u64>(), proptest::option::of(any::<u64>()), any::<usize>(), any::<u64>());
+    (shard(), numbers, seq(), seq()).prop_map(
+        |((stream, shard), (epoch, segment, messages, hash), first, last)| {
+            let (epoch, segment) = (Epoch(epoch), segment.map(SegmentId));
+            Digest { stream, shard, epoch, segment, messages, first, last, hash }
+        },
+    )
+}
+
+fn output() -> impl Strategy<Value = Output<'static>> {
+    let assignment = || {
+        (shard(), any::<u64>()).prop_map(|((stream, shard), epoch)| {
+            Cow::Owned(Assignment { stream, shard, epoch: Epoch(epoch) })
+        })
+    };
+    let commands = prop_oneof![
+        (conn(), endpoint())
+            .prop_map(|(conn, endpoint)| Output::Open { conn, endpoint: Cow::Owned(endpoint) }),
+        (conn(), bytes()).prop_map(|(conn, bytes)| Output::Write { conn, bytes }),
+        (conn(), bytes()).prop_map(|(conn, bytes)| Output::More { conn, bytes }),
+        conn().prop_map(|conn| Output::Close { conn }),
+        (any::<u64>(), ended()).prop_map(|(ticket, ended)| Output::Done { ticket: Ticket(ticket), ended }),
+        text().prop_map(Output::Notice),
+        proptest::option::of((instant(), text())).prop_map(Output::Wait),
+        any::<u64>().prop_map(|ticket| Output::Ticket(Ticket(ticket))),
+        Just(Output::Accepted),
+        text().prop_map(Output::Refused),
+    ];
+    let deliveries = prop_oneof![
+        digest().prop_map(Output::Batch),
+        assignment().prop_map(Output::Assigned),
+        assignment().prop_map(Output::Revoked),
+        Just(Output::End),
+        text().prop_map(Output::Failed),
+        Just(Output::Nothing),
+    ];
+    prop_oneof![commands, deliveries]
+}
+
+fn line() -> impl Strategy<Value = Line<'static>> {
+    prop_oneof![
+        4 => (instant(), input()).prop_map(|(at, input)| Line::At(at, input)),
+        1 => Just(Line::Take),
+        1 => (conn(), bytes()).prop_map(|(conn, bytes)| Line::Appended { conn, bytes }),
+        6 => output().prop_map(Line::Out),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_line_reads_back_as_what_it_was_printed_from(line in line()) {
+        let printed = line.to_string();
+        prop_assert!(printed.bytes().all(|byte| matches!(byte, b' '..=b'~')), "{}", printed);
+        prop_assert_eq!(printed.parse::<Line<'_>>(), Ok(line), "{}", printed);
+    }
+
+    #[test]
+    fn a_line_that_was_damaged_reads_as_another_or_not_at_all(line in line(), at in any::<usize>(), to in any::<char>()) {
+        let mut damaged: Vec<char> = line.to_string().chars().collect();
+        let at = at % damaged.len();
+        damaged[at] = to;
+        let damaged: String = damaged.into_iter().collect();
+        if let Ok(read) = damaged.parse::<Line<'_>>() {
+            prop_assert_eq!(read.to_string().parse::<Line<'_>>(), Ok(read));
+        }
+    }
+
+    #[test]
+    fn any_text_reads_without_a_panic(text in any::<String>(), bytes in vec(any::<u8>(), 0..200)) {
+        let _ = text.parse::<Line<'_>>();
+        let _ = Trace::parse(&bytes);
+    }
+}
+
+#[test]
+fn lines_look_as_documented() {
+    let c = ConnId { number: 0, generation: 1 };
+    let at = |input| Line::At(Instant::from_nanos(7), input).to_string();
+    let out = |output| Line::Out(output).to_string();
+    assert_eq!(at(Input::Opened { conn: c }), "7 > opened c0.1");
+    assert_eq!(
+        at(Input::Received { conn: c, bytes: b"+OK\r\n\t\"\\\0\xff"[..].into() }),
+        r#"7 > received c0.1 "+OK\r\n\t\"\\\x00\xff""#
+    );
+    assert_eq!(at(Input::Wrote { conn: c, n: 17 }), "7 > wrote c0.1 17");
+    assert_eq!(at(Input::Request(Cow::Owned(Request::Commit))), "7 > request commit");
+    let close = Request::Close { deadline: Duration::from_millis(1_500) };
+    assert_eq!(at(Input::Request(Cow::Owned(close))), "7 > request close 1500ms");
+    assert_eq!(Line::Take.to_string(), "> take");
+    let endpoint = Cow::Owned(Endpoint::tcp("::1", 6379));
+    assert_eq!(out(Output::Open { conn: c, endpoint }), "< open c0.1 tcp \"::1\" 6379");
+    assert_eq!(out(Output::Done { ticket: Ticket(3), ended: Ended::Committed(17) }), "< done 3 committed 17");
+    let wait = Some((Instant::from_nanos(123_456), "commit interval".into()));
+    assert_eq!(out(Output::Wait(wait)), "< wait 123456 \"commit interval\"");
+    assert_eq!(out(Output::Wait(None)), "< wait");
+}
+
+// ---- setups
+
+prop_compose! {
+    fn options()(
+        mode in prop_oneof![Just(ConsumerMode::RealTime), Just(ConsumerMode::Resumable), Just(ConsumerMode::LoadBalanced)],
+        names in (proptest::option::of(vec(any::<u8>(), 0..9)), proptest::option::of(vec(any::<u8>(), 0..9))),
+        auto_commit in prop_oneof![
+            Just(AutoCommit::Immediate),
+            duration().prop_map(|delay| AutoCommit::Delayed { delay }),
+            duration().prop_map(|interval| AutoCommit::Rolling { interval }),
+            Just(AutoCommit::Disabled),
+        ],
+        claim in prop_oneof![
+            Just(ClaimOptions::Never),
+            (duration(), duration()).prop_map(|(interval, idle)| ClaimOptions::Every { interval, idle }),
+        ],
+        start in prop_oneof![
+            Just(Start::Default),
+            position().prop_map(Start::From),
+            any::<i64>().prop_map(|millis| Start::After(Timestamp::from_millis(millis))),
+        ],
+        create in any::<bool>(),
+        shards in vec(shard(), 0..3),
+        batch in any::<usize>(),
+        discover_interval in duration(),
+        login in proptest::option::of((proptest::option::of(any::<String>()), "\\*{0,40}")),
+        database in any::<u32>(),
+        limits in (vec(any::<usize>(), 15), vec(duration(), 5)),
+    ) -> ConsumerOptions {
+        let mut options = ConsumerOptions::default();
+        options.mode = mode;
+        options.group = names.0.map(|name| ConsumerGroup::from(bytes::Bytes::from(name)));
+        options.consumer = names.1.map(|name| ConsumerId::from(bytes::Bytes::from(name)));
+        options.auto_commit = auto_commit;
+        options.claim = claim;
+        options.start = start;
+        options.create = create;
+        options.shards = shards;
+        options.batch = batch;
+        options.discover_interval = discover_interval;
+        options.login = login.map(|(user, password)| Login { user, password: Secret::new(password) });
+        options.database = database;
+        let (numbers, spans) = limits;
+        let to = &mut options.limits;
+        for (place, number) in [
+            &mut to.lane_records_max, &mut to.lane_bytes_max, &mut to.unacked_max, &mut to.requests_max,
+            &mut to.notices_max, &mut to.shards_max, &mut to.commit_messages_max, &mut to.commits_in_flight_max,
+            &mut to.outgoing_bytes_max, &mut to.claim_messages_max, &mut to.reply_depth_max, &mut to.reply_line_max,
+            &mut to.reply_bulk_max, &mut to.reply_elements_max, &mut to.reply_bytes_max,
+        ].into_iter().zip(numbers) {
+            *place = number;
+        }
+        for (place, span) in [
+            &mut to.connect_timeout, &mut to.response_timeout, &mut to.block, &mut to.retry_min, &mut to.retry_max,
+        ].into_iter().zip(spans) {
+            *place = span;
+        }
+        options
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_setup_reads_back_as_what_it_was_printed_from(
+        endpoints in vec(endpoint(), 0..3), streams in vec(stream(), 0..3), options in options(),
+        host in proptest::option::of("[a-z ]*[a-z][\\x00-\\xff]*"), name in any::<String>(), seed in any::<u64>(),
+    ) {
+        let facts = |id| identity::HostFacts { override_: Some(id), ..Default::default() };
+        let host = host.map(|id| HostId::resolve(&facts(id)).unwrap());
+        let setup = Setup { endpoints, streams, options, host, generated_consumer: name.as_str().into(), seed };
+        let mut recorded = String::new();
+        drop(Recorder::new(Toy::new(&setup), "toy", &setup, |line| recorded.push_str(line)));
+        prop_assert!(recorded.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')));
+        let trace = Trace::parse(recorded.as_bytes()).unwrap();
+        prop_assert_eq!(trace.backend, "toy");
+        prop_assert_eq!(trace.setup, setup);
+    }
+}
+
+// ---- a machine to record: it logs in, then each line that comes is a batch or an error
+
+struct Toy {
+    login: Option<Login>,
+    conn: ConnId,
+    up: bool,
+    said: bool,
+    incoming: BytesMut,
+    nowhere: BytesMut,
+    outgoing: BytesMut,
+    commands: VecDeque<Command>,
+    lane: VecDeque<Delivery>,
+    tickets: u64,
+    now: Instant,
+    /// Does one thing differently, this late.
+    odd_after: u64,
+    handled: u64,
+}
+
+impl Toy {
+    fn new(setup: &Setup) -> Self {
+        Self {
+            login: setup.options.login.clone(),
+            conn: ConnId { number: 0, generation: 0 },
+            up: false,
+            said: false,
+            incoming: BytesMut::new(),
+            nowhere: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            commands: VecDeque::new(),
+            lane: VecDeque::new(),
+            tickets: 0,
+            now: Instant::ZERO,
+            odd_after: u64::MAX,
+            handled: 0,
+        }
+    }
+
+    fn is(&self, conn: ConnId) -> bool {
+        self.up && conn == self.conn
+    }
+
+    fn send(&mut self, words: &[&str]) {
+        self.outgoing.extend_from_slice(format!("*{}\r\n", words.len()).as_bytes());
+        for word in words {
+            self.outgoing.extend_from_slice(format!("${}\r\n{word}\r\n", word.len()).as_bytes());
+        }
+        if !self.said {
+            self.said = true;
+            self.commands.push_back(Command::Write { conn: self.conn });
+        }
+    }
+
+    fn read(&mut self) {
+        while let Some(end) = self.incoming.iter().position(|byte| *byte == b'\n') {
+            let line = self.incoming.split_to(end + 1).freeze();
+            if line.starts_with(b"-") {
+                let message = String::from_utf8_lossy(&line).trim_end().to_owned();
+                let error = Error::Broker { command: "HELLO", message: message.into() };
+                self.commands.push_back(Command::Notice(Notice::Refused { command: "HELLO", error }));
+                continue;
+            }
+            let spans = vec![Span { start: 0, len: 1 }, Span { start: 1, len: line.len() as u32 - 1 }];
+            let entry = Entry {
+                seq: SeqNo::redis(5, self.handled),
+                timestamp: Timestamp::from_millis(5),
+                deliveries: 1,
+                spans_end: 2,
+            };
+            let source = Source {
+                stream: "hunter2".into(),
+                shard: ShardId::ZERO,
+                epoch: Epoch(1),
+                segment: Some(SegmentId(self.handled)),
+            };
+            let entries = Entries { data: line, index: vec![entry], spans };
+            self.lane.push_back(Delivery::Batch(Batch::new(source, entries)));
+        }
+    }
+}
+
+impl Machine for Toy {
+    fn handle(&mut self, now: Instant, event: Event) {
+        self.now = self.now.max(now);
+        self.handled += 1;
+        match event {
+            Event::Tick if !self.up => {
+                self.up = true;
+                self.conn.generation += 1;
+                let endpoint = Endpoint::tcp("localhost", 6379);
+                self.commands.push_back(Command::Open { conn: self.conn, endpoint });
+            }
+            Event::Opened { conn } if self.is(conn) => {
+                if let Some(Login { user, password }) = self.login.clone() {
+                    let user = user.as_deref().unwrap_or("default");
+                    self.send(&["HELLO", "3", "AUTH", user, password.reveal()]);
+                    self.send(&["AUTH", password.reveal()]);
+                    self.send(&["XREAD", "STREAMS", "hunter2", "$"]);
+                }
+            }
+            Event::Received { conn } if self.is(conn) => self.read(),
+            Event::Wrote { conn, n } if self.is(conn) => {
+                self.outgoing.advance(n.min(self.outgoing.len()));
+                self.said = !self.outgoing.is_empty();
+            }
+            Event::Closed { conn, .. } | Event::OpenFailed { conn, .. } if self.is(conn) => {
+                self.up = false;
+                self.said = false;
+                self.incoming.clear();
+                self.outgoing.clear();
+            }
+            _ => {}
+        }
+        if self.handled > self.odd_after {
+            self.odd_after = u64::MAX;
+            self.commands.push_back(Command::Notice(Notice::Ready));
+        }
+    }
+
+    fn request(&mut self, _: Instant, request: Request) -> Result<Option<Ticket>, RequestError> {
+        match request {
+            Request::Commit => {
+                if self.up {
+                    self.send(&["XACK", "hunter2"]);
+                }
+                self.tickets += 1;
+                let outcome = Outcome::Committed { messages: 1 };
+                self.commands.push_back(Command::Done { ticket: Ticket(self.tickets), outcome });
+                Ok(Some(Ticket(self.tickets)))
+            }
+            Request::Seek(_) => Err(RequestError::Closed),
+            _ => Ok(None),
+        }
+    }
+
+    fn poll_command(&mut self) -> Command {
+        let wake = Wake { at: self.now + Duration::from_secs(1), why: "tick" };
+        self.commands.pop_front().unwrap_or(Command::Wait(self.up.then_some(wake)))
+    }
+
+    fn poll_delivery(&mut self) -> Option<Delivery> {
+        // What was appended and not told is read here: a machine may.
+        self.read();
+        self.lane.pop_front()
+    }
+
+    fn outgoing(&self, conn: ConnId) -> &[u8] {
+        if self.is(conn) { &self.outgoing } else { &[] }
+    }
+
+    fn incoming(&mut self, conn: ConnId) -> &mut BytesMut {
+        if self.is(conn) {
+            return &mut self.incoming;
+        }
+        self.nowhere.clear();
+        &mut self.nowhere
+    }
+
+    fn wants_read(&self, _: ConnId) -> bool {
+        true
+    }
+
+    fn ack_appetite(&self) -> u64 {
+        1
+    }
+
+    fn stats(&self) -> Stats {
+        Stats::default()
+    }
+}
+
+fn setup(password: Option<&str>) -> Setup {
+    let mut options = ConsumerOptions::default();
+    options.login = password.map(|password| Login { user: None, password: Secret::new(password) });
+    Setup {
+        endpoints: vec![Endpoint::tcp("localhost", 6379)],
+        streams: vec!["orders".into()],
+        options,
+        host: None,
+        generated_consumer: "c".into(),
+        seed: 1,
+    }
+}
+
+/// One step of a driver that may be sloppy.
+#[derive(Clone, Debug)]
+enum Step {
+    Tick,
+    Opened,
+    Append(Vec<u8>),
+    Received,
+    Wrote(usize),
+    Closed,
+    Request(Request),
+    Poll,
+    Drain,
+    Take,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        3 => Just(Step::Tick),
+        3 => Just(Step::Opened),
+        5 => vec(prop_oneof![Just(b'\n'), Just(b'a'), any::<u8>()], 0..12).prop_map(Step::Append),
+        5 => Just(Step::Received),
+        4 => (0..120_usize).prop_map(Step::Wrote),
+        1 => Just(Step::Closed),
+        2 => request().prop_map(Step::Request),
+        2 => Just(Step::Poll),
+        6 => Just(Step::Drain),
+        4 => Just(Step::Take),
+    ]
+}
+
+fn record(setup: &Setup, steps: &[Step]) -> String {
+    let mut recorded = String::new();
+    let mut machine = Recorder::new(Toy::new(setup), "toy", setup, |line| recorded.push_str(line));
+    // As a driver: what was not opened has no name.
+    let mut conn = ConnId { number: 0, generation: 0 };
+    let poll = |machine: &mut Recorder<_, _>, conn: &mut ConnId| match Machine::poll_command(machine) {
+        Command::Open { conn: new, .. } => {
+            *conn = new;
+            true
+        }
+        command => !matches!(command, Command::Wait(_)),
+    };
+    for (step, nanos) in steps.iter().zip(0..) {
+        let now = Instant::from_nanos(nanos);
+        match step {
+            Step::Tick => machine.handle(now, Event::Tick),
+            Step::Opened => machine.handle(now, Event::Opened { conn }),
+            Step::Append(bytes) => machine.incoming(conn).extend_from_slice(bytes),
+            Step::Received => machine.handle(now, Event::Received { conn }),
+            Step::Wrote(n) => machine.handle(now, Event::Wrote { conn, n: *n }),
+            Step::Closed => machine.handle(now, Event::Closed { conn, cause: Cause::Reset }),
+            Step::Request(request) => drop(machine.request(now, request.clone())),
+            Step::Poll => drop(poll(&mut machine, &mut conn)),
+            Step::Drain => while poll(&mut machine, &mut conn) {},
+            Step::Take => drop(machine.poll_delivery()),
+        }
+    }
+    drop(machine);
+    recorded
+}
+
+fn replayed(trace: &[u8]) -> Result<trace::Replayed, TraceError> {
+    let trace = Trace::parse(trace)?;
+    replay(&trace, Toy::new(&trace.setup))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn what_was_recorded_replays_wherever_it_was_cut(
+        steps in vec(step(), 0..60), password in proptest::option::of("[a-c]{0,9}"), cut in any::<usize>(),
+    ) {
+        let setup = setup(password.as_deref());
+        let recorded = record(&setup, &[&[Step::Tick, Step::Drain, Step::Opened], &steps[..]].concat());
+        let lines = recorded.lines().filter(|line| line.contains(['<', '>']) && !line.starts_with('=')).count();
+        let whole = replayed(recorded.as_bytes()).unwrap();
+        // Bytes that were appended last of all are told by a call that never came.
+        prop_assert_eq!((whole.inputs + whole.outputs, whole.cut), (lines as u64, false));
+
+        let cut = cut % (recorded.len() + 1);
+        let at_end_of_line = recorded[..cut].ends_with('\n');
+        match replayed(&recorded.as_bytes()[..cut]) {
+            Ok(done) => prop_assert_eq!(done.cut, !at_end_of_line),
+            Err(TraceError::NotATrace) => prop_assert!(!recorded[..cut].contains('\n')),
+            Err(TraceError::Cut { line }) => prop_assert_eq!(line, recorded[..cut].matches('\n').count()),
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
+
+    #[test]
+    fn the_first_difference_is_found(steps in vec(step(), 1..60), odd in 1..60_u64) {
+        let setup = setup(None);
+        let steps = [&[Step::Tick, Step::Drain, Step::Opened], &steps[..], &[Step::Drain]].concat();
+        let recorded = record(&setup, &steps);
+        let trace = Trace::parse(recorded.as_bytes()).unwrap();
+        let mut machine = Toy::new(&setup);
+        machine.odd_after = odd;
+        let events = steps.iter().filter(|step| matches!(step, Step::Tick | Step::Opened | Step::Received | Step::Wrote(_) | Step::Closed)).count();
+        match replay(&trace, machine) {
+            Ok(_) => prop_assert!(events as u64 <= odd),
+            Err(TraceError::Differs { line, expected, got }) => {
+                prop_assert_eq!(&*got, "< notice \"ready\"");
+                prop_assert_eq!(Some(&*expected), recorded.lines().nth(line - 1));
+            }
+            Err(other) => prop_assert!(false, "{}", other),
+        }
+    }
+
+    #[test]
+    fn no_password_is_in_a_trace_however_its_echo_is_cut(cuts in vec(0..90_usize, 0..6), user in proptest::option::of("[a-z]{1,9}")) {
+        let mut setup = setup(Some(PASSWORD));
+        setup.options.login.as_mut().unwrap().user = user;
+        let echo = format!("-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' '{PASSWORD}' \r\n+OK\n");
+        let mut cuts: Vec<_> = cuts.into_iter().filter(|cut| *cut < echo.len()).collect();
+        cuts.push(0);
+        cuts.push(echo.len());
+        cuts.sort_unstable();
+        let mut steps = vec![Step::Tick, Step::Drain, Step::Opened, Step::Drain, Step::Wrote(7), Step::Drain, Step::Wrote(400)];
+        for part in cuts.windows(2) {
+            steps.push(Step::Append(echo.as_bytes()[part[0]..part[1]].to_vec()));
+            steps.extend([Step::Received, Step::Drain, Step::Take]);
+        }
+        let recorded = record(&setup, &steps);
+        // The toy's stream has the password's name, which is nobody's secret.
+        let but_for_the_stream = recorded.replace("\"hunter2\"/0", "").replace("$7\\r\\nhunter2\\r\\n$1\\r\\n$", "");
+        prop_assert!(!but_for_the_stream.contains(PASSWORD), "{}", recorded);
+        prop_assert!(recorded.contains("$7\\r\\n*******\\r\\n"), "{}", recorded);
+        let bytes: String = recorded.lines().filter_map(|line| line.split_once("received c0.1 \"")?.1.strip_suffix('"')).collect();
+        prop_assert!(bytes.contains("'AUTH' '*******'"), "{}", bytes);
+        let done = replayed(recorded.as_bytes());
+        prop_assert!(done.is_ok(), "{:?}\n{}", done, recorded);
+    }
+}
+
+// ---- what is wrong with a trace
+
+#[test]
+fn each_error_is_one_clear_line() {
+    let recorded = record(&setup(None), &[Step::Tick, Step::Drain, Step::Opened, Step::Drain]);
+    let error = |trace: &str| replayed(trace.as_bytes()).unwrap_err().to_string();
+    for (trace, expected) in [
+        ("", "not a trace: the first line should be 'tidegate-trace 1 …'; record one with --record"),
+        ("{}\n", "not a trace: the first line should be 'tidegate-trace 1 …'; record one with --record"),
+        (
+            "tidegate-trace 2 redis\n",
+            "a trace of version 2, and this program reads version 1: use the one that recorded it",
+        ),
+        (
+            "tidegate-trace 1 toy\n= seed 1\n= ba",
+            "the trace ends in line 2, before its setup does: it was cut off, so record it again",
+        ),
+        ("tidegate-trace 1 toy\n= sed 1\n", "line 2 is corrupt: no option: \"sed\""),
+        ("tidegate-trace 1 toy\n= limit batch 1\n", "line 2 is corrupt: no limit: \"batch\""),
+    ] {
+        assert_eq!(error(trace), expected);
+    }
+    let first = recorded.lines().position(|line| line.starts_with("0 >")).unwrap() + 1;
+    for (from, to, expected) in [
+        ("0 > tick", "0 > tock", format!("line {first} is corrupt: no input: \"tock\"")),
+        ("0 > tick", "tick", format!("line {first} is corrupt: no time, '<' or '>': \"tick\"")),
+        ("< open c0.1", "< open c0", format!("line {} is corrupt: no connection: \"c0\"", first + 1)),
+        (
+            "localhost\" 6379\n<",
+            "localhost\" 6380\n<",
+            format!(
+                "line {} differs: expected `< open c0.1 tcp \"localhost\" 6380`, got `< open c0.1 tcp \"localhost\" 6379`",
+                first + 1
+            ),
+        ),
+    ] {
+        assert_eq!(error(&recorded.replace(from, to)), expected);
+    }
+    let raw = [recorded.as_bytes(), b"9 > closed c0.1 other \"\xff\"\n"].concat();
+    let line = recorded.lines().count() + 1;
+    assert_eq!(replayed(&raw).unwrap_err().to_string(), format!("line {line} is corrupt: it is not text"));
+}
+
+#[test]
+fn long_lines_differ_in_few_words() {
+    let payload = |last: u8| Step::Append([&[b'x'; 5_000][..], &[last, b'\n']].concat());
+    let recorded = |last| {
+        record(
+            &setup(None),
+            &[Step::Tick, Step::Drain, Step::Opened, payload(last), Step::Received, Step::Take],
+        )
+    };
+    // Another byte came in than went on: only its digest tells.
+    let mixed = recorded(b'a').replace("xa\\n", "xb\\n");
+    let error = replayed(mixed.as_bytes()).unwrap_err();
+    let TraceError::Differs { expected, got, .. } = &error else { panic!("{error}") };
+    assert!(expected.contains(" hash ") && got.contains(" hash "));
+    assert!(error.to_string().len() < 500);
+}
