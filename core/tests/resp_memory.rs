@@ -86,7 +86,8 @@ fn memory_is_bounded_by_the_bytes_received() {
     let wide =
         Bounds { depth: u32::MAX, line: u32::MAX, bulk: u32::MAX, aggregate: u32::MAX, total: u32::MAX };
     let nested = b"*1\r\n".repeat(47 << 8);
-    let announced: [&[u8]; 12] = [
+    let announced: [&[u8]; 13] = [
+        b"*1000000000\r\n*2\r\n$3\r\n1-1\r\n*2\r\n$1\r\na\r\n$1\r\nb\r\n*2\r\n",
         b"*1000000000\r\n",
         b"%1000000000\r\n",
         b"~1000000000\r\n",
@@ -110,7 +111,15 @@ fn memory_is_bounded_by_the_bytes_received() {
     assert_eq!(hostile(Bounds::default(), &nested, 1024)[0], too_deep);
     let too_many =
         Some(RespError::AggregateTooLong { count: 1_000_000_000, bound: Bounds::default().aggregate });
-    assert_eq!(hostile(Bounds::default(), announced[0], 1024), vec![too_many; 4]);
+    assert_eq!(hostile(Bounds::default(), announced[1], 1024), vec![too_many; 4]);
+
+    // One small entry, and much behind it that is none.
+    let mut reply = b"*1\r\n*2\r\n$3\r\n1-1\r\n*0\r\n+".to_vec();
+    reply.resize(1 << 20, b'x');
+    let mut buffer = BytesMut::from(&reply[..]);
+    let mut decoder = StreamDecoder::new(Shape::Claim, Bounds::default());
+    let (end, peak, _) = measured(|| decoder.decode(&mut buffer, &mut Vec::new()));
+    assert!(end.unwrap().is_some() && peak < 1024, "{peak} bytes for one entry");
 
     // Ten thousand entries: some vectors, whatever their number.
     let entry = format!("*2\r\n$15\r\n1526919030474-0\r\n*2\r\n$3\r\nmsg\r\n$100\r\n{}\r\n", "x".repeat(100));

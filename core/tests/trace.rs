@@ -515,8 +515,12 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 fn record(setup: &Setup, steps: &[Step]) -> String {
+    record_machine(Toy::new(setup), setup, steps)
+}
+
+fn record_machine(machine: impl Machine, setup: &Setup, steps: &[Step]) -> String {
     let mut recorded = String::new();
-    let mut machine = Recorder::new(Toy::new(setup), "toy", setup, |line| recorded.push_str(line));
+    let mut machine = Recorder::new(machine, "toy", setup, |line| recorded.push_str(line));
     // As a driver: what was not opened has no name.
     let mut conn = ConnId { number: 0, generation: 0 };
     let poll = |machine: &mut Recorder<_, _>, conn: &mut ConnId| match Machine::poll_command(machine) {
@@ -616,6 +620,46 @@ proptest! {
         prop_assert!(bytes.contains("'AUTH' '*******'"), "{}", bytes);
         let done = replayed(recorded.as_bytes());
         prop_assert!(done.is_ok(), "{:?}\n{}", done, recorded);
+    }
+}
+
+// ---- the real machine
+
+fn reply() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        Just("+OK\r\n"),
+        Just(":17\r\n"),
+        Just("$-1\r\n"),
+        Just("*0\r\n"),
+        Just("%1\r\n$6\r\nserver\r\n$5\r\nredis\r\n"),
+        Just("-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'hunter2' \r\n"),
+        Just("*1\r\n*2\r\n$6\r\norders\r\n*1\r\n*2\r\n$3\r\n5-1\r\n*2\r\n$3\r\nmsg\r\n$7\r\nhunter2\r\n"),
+        Just("-ERR no\r"),
+    ]
+    .prop_map(|bytes| Step::Append(bytes.as_bytes().to_vec()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(300))]
+
+    #[test]
+    fn the_redis_machine_replays_and_tells_no_password(
+        steps in vec(prop_oneof![3 => step(), 2 => reply()], 0..80),
+        mode in prop_oneof![Just(ConsumerMode::RealTime), Just(ConsumerMode::LoadBalanced)],
+    ) {
+        let mut setup = setup(Some(PASSWORD));
+        setup.options.mode = mode;
+        setup.options.group = (mode == ConsumerMode::LoadBalanced).then(|| "crew".into());
+        let start = [Step::Tick, Step::Drain, Step::Opened, Step::Drain, Step::Wrote(30), Step::Drain, Step::Wrote(500)];
+        let steps = [&start[..], &steps[..]].concat();
+        let recorded = record_machine(redis::Machine::new(setup.clone()).unwrap(), &setup, &steps);
+        let written = recorded.lines().filter(|line| line.starts_with("< "));
+        for line in written.filter(|line| !line.starts_with("< batch")) {
+            prop_assert!(!line.contains(PASSWORD), "{}", line);
+        }
+        let trace = Trace::parse(recorded.as_bytes()).unwrap();
+        let done = replay(&trace, redis::Machine::new(trace.setup.clone()).unwrap());
+        prop_assert!(done.is_ok(), "{}\n{}", done.unwrap_err(), recorded);
     }
 }
 

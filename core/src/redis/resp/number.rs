@@ -213,8 +213,8 @@ mod tests {
             let id = SeqNo::redis(high, low);
             let text = format!("{high}-{low}");
             let mut room = [0; ID_BULK_LEN];
-            let written = write_id_bulk(&mut room, id);
-            prop_assert_eq!(written, format!("${}\r\n{text}\r\n", text.len()).as_bytes());
+            let expected = format!("${}\r\n{text}\r\n", text.len());
+            prop_assert_eq!(write_id_bulk(&mut room, id), expected.as_bytes());
             prop_assert_eq!(parse_id(text.as_bytes()), Some(id));
         }
 

@@ -1,1 +1,0 @@
-//! tidegate-cli

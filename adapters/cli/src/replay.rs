@@ -1,0 +1,23 @@
+//! `tidegate replay`.
+
+use tidegate_core::redis;
+use tidegate_core::trace::{Replayed, Trace, replay};
+
+use crate::args;
+use crate::fatal::Fatal;
+
+pub(crate) fn run(args: &args::Replay) -> Result<(), Fatal> {
+    let named = |what: &dyn std::fmt::Display| Fatal::new(format_args!("{}: {what}", args.file.display()));
+    let bytes = std::fs::read(&args.file).map_err(|error| named(&error))?;
+    let trace = Trace::parse(&bytes).map_err(|error| named(&error))?;
+    if trace.backend != "redis" {
+        return Err(named(&format_args!("it is of a {} consumer, and this build has redis", trace.backend)));
+    }
+    let machine = redis::Machine::new(trace.setup.clone()).map_err(|error| named(&error))?;
+    let Replayed { inputs, outputs, cut, .. } = replay(&trace, machine).map_err(|error| named(&error))?;
+    if cut {
+        eprintln!("notice: the last line is incomplete and was left out: whoever recorded was stopped");
+    }
+    eprintln!("{}: {inputs} inputs, {outputs} outputs, all as recorded", args.file.display());
+    Ok(())
+}

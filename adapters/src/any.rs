@@ -1,0 +1,109 @@
+//! The machine that a URL asks for.
+
+use bytes::BytesMut;
+use tidegate_core::redis;
+use tidegate_core::{
+    Command, ConnId, ConsumerOptions, Delivery, Error, Event, HostId, Instant, Machine, Request,
+    RequestError, Setup, Stats, Ticket,
+};
+
+use crate::host;
+use crate::url::StreamUrl;
+
+/// The machine of any backend.
+pub struct AnyMachine(Kind);
+
+enum Kind {
+    Redis(Box<redis::Machine>),
+}
+
+impl AnyMachine {
+    /// The machine for `url`, made from `setup`.
+    ///
+    /// # Errors
+    /// [`Error::Options`] and [`Error::Identity`]: what to change in the setup.
+    pub fn new(url: &StreamUrl, setup: Setup) -> Result<Self, Error> {
+        match url.backend() {
+            "redis" => Ok(Self(Kind::Redis(Box::new(redis::Machine::new(setup)?)))),
+            other => Err(Error::Options(format!("{other} is not supported yet").into())),
+        }
+    }
+}
+
+impl std::fmt::Debug for AnyMachine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0 {
+            Kind::Redis(_) => "AnyMachine(redis)",
+        })
+    }
+}
+
+/// What a machine for `url` is made from: what the URL says takes the place of what `options`
+/// say, and the rest is found out about this host.
+///
+/// # Errors
+/// [`Error::Identity`] if the mode is resumable and the host has no identity.
+pub fn setup(url: &StreamUrl, options: ConsumerOptions) -> Result<Setup, Error> {
+    let host = HostId::resolve(&host::facts());
+    let resumable = options.mode == tidegate_core::ConsumerMode::Resumable;
+    let named = options.group.is_some() && options.consumer.is_some();
+    let host = match host {
+        Ok(host) => Some(host),
+        Err(error) if resumable && !named => return Err(error.into()),
+        Err(_) => None,
+    };
+    Ok(Setup {
+        endpoints: url.endpoints().to_vec(),
+        streams: url.streams().to_vec(),
+        options: url.apply(options),
+        generated_consumer: host::generated_consumer(host.as_ref()),
+        host,
+        seed: host::seed(),
+    })
+}
+
+macro_rules! each {
+    ($any:expr, $machine:ident => $call:expr) => {
+        match $any {
+            Kind::Redis($machine) => $call,
+        }
+    };
+}
+
+impl Machine for AnyMachine {
+    fn handle(&mut self, now: Instant, event: Event) {
+        each!(&mut self.0, machine => machine.handle(now, event));
+    }
+
+    fn request(&mut self, now: Instant, request: Request) -> Result<Option<Ticket>, RequestError> {
+        each!(&mut self.0, machine => machine.request(now, request))
+    }
+
+    fn poll_command(&mut self) -> Command {
+        each!(&mut self.0, machine => machine.poll_command())
+    }
+
+    fn poll_delivery(&mut self) -> Option<Delivery> {
+        each!(&mut self.0, machine => machine.poll_delivery())
+    }
+
+    fn outgoing(&self, conn: ConnId) -> &[u8] {
+        each!(&self.0, machine => machine.outgoing(conn))
+    }
+
+    fn incoming(&mut self, conn: ConnId) -> &mut BytesMut {
+        each!(&mut self.0, machine => machine.incoming(conn))
+    }
+
+    fn wants_read(&self, conn: ConnId) -> bool {
+        each!(&self.0, machine => machine.wants_read(conn))
+    }
+
+    fn ack_appetite(&self) -> u64 {
+        each!(&self.0, machine => machine.ack_appetite())
+    }
+
+    fn stats(&self) -> Stats {
+        each!(&self.0, machine => machine.stats())
+    }
+}
