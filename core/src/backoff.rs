@@ -52,6 +52,13 @@ impl Backoff {
         self.success.get_or_insert(now);
     }
 
+    /// It did what it is there for: not merely alive, but of use. The next failure then counts
+    /// as one of the first, so that a connection that is cut again and again, and works in
+    /// between, goes on working.
+    pub fn handle_progress(&mut self) {
+        self.attempts = self.attempts.min(2);
+    }
+
     /// Tries since the last success that lasted; one that lasts still counts them.
     pub fn attempts(&self) -> u32 {
         self.attempts
@@ -61,5 +68,27 @@ impl Backoff {
     fn step(&self, attempts: u32) -> Duration {
         let doubled = 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);
         self.base.saturating_mul(doubled).min(self.cap)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_done_in_between_keeps_the_wait_short() {
+        let mut random = Random::new(3);
+        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(10));
+        let now = Instant::from_nanos(1);
+        for _ in 0..20 {
+            backoff.next(now, &mut random);
+        }
+        assert!(backoff.next(now, &mut random) - now >= Duration::from_secs(5));
+        for _ in 0..20 {
+            backoff.handle_success(now);
+            backoff.handle_progress();
+            let wait = backoff.next(now, &mut random) - now;
+            assert!(wait > Duration::ZERO && wait <= Duration::from_millis(200), "{wait:?}");
+        }
     }
 }

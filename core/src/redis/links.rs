@@ -232,6 +232,11 @@ impl Machine {
                 return self.drop_link(number, Reason::Error(error));
             }
         }
+        let greeting = matches!(task, Task::Hello | Task::Auth | Task::Select | Task::Name | Task::ClientId);
+        if !greeting && error_of(&answer).is_none() {
+            let link = if number == READER { &mut self.reader } else { &mut self.control };
+            link.backoff.handle_progress();
+        }
         match task {
             Task::Hello | Task::Auth | Task::Select | Task::Name | Task::ClientId => {
                 self.on_greeting(number, &task, answer);

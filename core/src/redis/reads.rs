@@ -45,7 +45,8 @@ impl Machine {
             }
             return;
         }
-        let depth = if self.reads.full { 2 } else { 1 };
+        // Without a group the next read needs the last position of the one before.
+        let depth = if self.reads.full && !self.real_time { 2 } else { 1 };
         while self.reader.waiting() < depth {
             let unacked = self.ledger.len();
             if !self.flow.wants_ask(unacked) {
