@@ -201,7 +201,7 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
                     (Some(ticket), reply) => {
                         self.tickets.insert(ticket, Waiter { reply, is_close });
                     }
-                    // Done already.
+                    // Done already; nobody looks at the outcome.
                     (None, Some(reply)) => reply.send(Ok(Outcome::Positioned)),
                     (None, None) => {}
                 }
@@ -246,8 +246,8 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
             self.machine.handle(self.runtime.now(), Event::Tick);
             return true;
         }
-        let fired = self.armed.is_some()
-            && self.timer.as_mut().is_some_and(|timer| timer.poll_fired(cx).is_ready());
+        let fired =
+            self.armed.is_some() && self.timer.as_mut().is_some_and(|timer| timer.poll_fired(cx).is_ready());
         if fired {
             self.armed = None;
             self.machine.handle(self.runtime.now(), Event::Tick);
@@ -298,10 +298,10 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
                     }
                 }
                 Command::Close { conn } => {
-                    if let Some(place) = self.links.get_mut(usize::from(conn.number)) {
-                        if place.as_ref().is_some_and(|link| link.conn == conn) {
-                            *place = None;
-                        }
+                    if let Some(place) = self.links.get_mut(usize::from(conn.number))
+                        && place.as_ref().is_some_and(|link| link.conn == conn)
+                    {
+                        *place = None;
                     }
                 }
                 // All connections are looked at in every round.

@@ -8,7 +8,7 @@
 //!
 //! - a request, or the last handle dropped: at once;
 //! - acks: when as many were gathered as the machine has appetite for;
-//! - room: when the last batch but one was taken and the machine holds more.
+//! - room: when the last batch was begun, or few messages wait, and the machine holds more.
 //!
 //! **Invariant:** the driver's waker is put down in the very exchange that takes what was
 //! gathered, so nothing can fall between the two.

@@ -98,8 +98,8 @@ mod url;
 
 pub use tidegate_core::{
     AckRange, Assignment, AutoCommit, Batch, Cause, ClaimOptions, Consumer, ConsumerError, ConsumerGroup,
-    ConsumerId, ConsumerMode, ConsumerOptions, Endpoint, Error, HostId, Limits, Message, MessageRef, Messages,
-    Notice, Position, Reason, RequestError, SeqNo, ShardId, Start, Stats, StreamKey, Timestamp,
+    ConsumerId, ConsumerMode, ConsumerOptions, Endpoint, Error, HostId, Limits, Message, MessageRef,
+    Messages, Notice, Position, Reason, RequestError, SeqNo, ShardId, Start, Stats, StreamKey, Timestamp,
 };
 
 pub use any::{AnyMachine, setup};

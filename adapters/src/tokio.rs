@@ -31,7 +31,9 @@ impl Tokio {
     pub fn current() -> Result<Self, Error> {
         match Handle::try_current() {
             Ok(handle) => Ok(Self { handle, origin: time::Instant::now() }),
-            Err(_) => Err(Error::Options("no tokio runtime here: connect within one (#[tokio::main])".into())),
+            Err(_) => {
+                Err(Error::Options("no tokio runtime here: connect within one (#[tokio::main])".into()))
+            }
         }
     }
 }

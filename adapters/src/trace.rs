@@ -1,9 +1,9 @@
 //! Events for `tracing` at debug level: notices and commands, which hold no secrets.
 
-#[cfg(feature = "tracing")]
-pub(crate) use on::{Span, command, notice, span};
 #[cfg(not(feature = "tracing"))]
 pub(crate) use off::{Span, command, notice, span};
+#[cfg(feature = "tracing")]
+pub(crate) use on::{Span, command, notice, span};
 
 #[cfg(feature = "tracing")]
 mod on {

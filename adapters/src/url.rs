@@ -148,7 +148,8 @@ impl FromStr for StreamUrl {
         };
         let endpoints: Result<Vec<_>, _> = hosts.split(',').map(parse_host).collect();
         // Behind an unescaped slash there may be the rest of a password, before it the start.
-        let endpoints = endpoints.map_err(|error| if rest.contains('@') { UrlError::Unescaped } else { error })?;
+        let endpoints =
+            endpoints.map_err(|error| if rest.contains('@') { UrlError::Unescaped } else { error })?;
         if rest.contains('#') {
             return Err(UrlError::Fragment);
         }

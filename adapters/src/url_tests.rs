@@ -22,7 +22,10 @@ fn streams(text: &str) -> Vec<Vec<u8>> {
 fn hosts_and_ports() {
     assert_eq!(endpoints("redis://localhost/s"), ["localhost:6379"]);
     assert_eq!(endpoints("REDIS://10.0.0.1:7000/s"), ["10.0.0.1:7000"]);
-    assert_eq!(endpoints("redis://a:1,b,[::1]:2,[fe80::1]/s"), ["a:1", "b:6379", "[::1]:2", "[fe80::1]:6379"]);
+    assert_eq!(
+        endpoints("redis://a:1,b,[::1]:2,[fe80::1]/s"),
+        ["a:1", "b:6379", "[::1]:2", "[fe80::1]:6379"]
+    );
     assert_eq!(&*parse("redis://[::1]/s").endpoints()[0].host, "::1");
     assert!(!parse("redis://a/s").endpoints()[0].tls);
 }

@@ -122,7 +122,8 @@ fn a_batch_is_what_next_left_of_it() {
     let last = finish(&mut driver, handle.next_batch()).unwrap().unwrap();
     assert_eq!((last.len(), last.source().epoch), (1, Epoch(2)));
     finish(&mut driver, handle.stats());
-    assert_eq!((fake.script().acks[0].start, fake.script().acks[0].end), (1, 3));
+    let acked = fake.script().acks[0];
+    assert_eq!((acked.start, acked.end), (1, 3));
 }
 
 #[test]
@@ -132,8 +133,7 @@ fn neighbours_are_one_ack_and_wait_for_the_appetite() {
     fake.deliver(1, 10, 20);
     fake.script().appetite = 15;
     let (handle, mut driver) = Manual::start(fake.machine());
-    let messages: Vec<_> =
-        (0..20).map(|_| finish(&mut driver, handle.next()).unwrap().unwrap()).collect();
+    let messages: Vec<_> = (0..20).map(|_| finish(&mut driver, handle.next()).unwrap().unwrap()).collect();
     driver.run();
     let woken = driver.flag.count();
     messages[..14].iter().for_each(|message| handle.ack(message));
@@ -179,7 +179,9 @@ fn a_smaller_appetite_is_noticed_at_once() {
 
 #[test]
 fn what_was_taken_is_told_where_it_counts() {
-    for (auto_commit, told) in [(AutoCommit::Delayed { delay: Duration::from_secs(5) }, 5), (AutoCommit::Disabled, 0)] {
+    for (auto_commit, told) in
+        [(AutoCommit::Delayed { delay: Duration::from_secs(5) }, 5), (AutoCommit::Disabled, 0)]
+    {
         let fake = Fake::default();
         fake.deliver(1, 0, 3);
         fake.deliver(1, 3, 6);
@@ -220,6 +222,7 @@ fn a_seek_withdraws_what_was_not_taken() {
     assert_eq!(number(&finish(&mut driver, handle.next()).unwrap().unwrap()), 101);
     // An old one can still be acked; whether that means anything is the machine's to say.
     handle.ack(&old);
+    fake.script().hold = false;
     finish(&mut driver, handle.rewind(Position::Beginning)).unwrap();
     assert_eq!(fake.script().acks.len(), 1);
 }
@@ -314,14 +317,14 @@ fn the_lane_is_short_and_refilled_before_it_is_empty() {
     let (handle, mut driver) = Manual::start(fake.machine());
     driver.run();
     assert_eq!(fake.script().deliveries.len(), 48);
-    finish(&mut driver, handle.next()).unwrap();
-    assert!(driver.flag.is_set(), "the last batch but one was taken");
-    driver.run();
-    assert_eq!(fake.script().deliveries.len(), 47);
-    for _ in 1..1000 {
-        finish(&mut driver, handle.next()).unwrap();
+    for _ in 0..1000 {
         assert!(!driver.flag.is_set());
+        finish(&mut driver, handle.next()).unwrap();
     }
+    finish(&mut driver, handle.next()).unwrap();
+    assert!(driver.flag.is_set(), "the last batch was begun");
+    driver.run();
+    assert_eq!(fake.script().deliveries.len(), 46);
 
     let small = Fake::default();
     (0..1000).for_each(|at| small.deliver(1, at, at + 1));
@@ -393,7 +396,9 @@ fn the_last_handle_closes_in_the_background() {
     drop(other);
     driver.run();
     assert!(driver.is_over() && fake.script().dropped);
-    assert!(matches!(fake.script().requests[..], [Request::Close { deadline }] if deadline <= Duration::from_secs(1)));
+    assert!(
+        matches!(fake.script().requests[..], [Request::Close { deadline }] if deadline <= Duration::from_secs(1))
+    );
     assert!(poll_once(pin!(notices.recv())).is_ready());
 }
 
@@ -469,7 +474,7 @@ fn notices_are_bounded_and_the_first_subscription_gets_the_early_ones() {
     assert_eq!(second.try_recv(), None);
     (5..9).for_each(|messages| fake.notice(claimed(messages)));
     finish(&mut driver, handle.stats());
-    assert_eq!((first.lost(), second.lost()), (4, 1));
+    assert_eq!((first.lost(), second.lost()), (5, 1));
     let rest: Vec<_> = std::iter::from_fn(|| first.try_recv()).collect();
     assert_eq!(rest, [claimed(6), claimed(7), claimed(8)]);
     assert!(waits(&mut driver, pin!(first.recv())));
@@ -497,7 +502,8 @@ fn a_stream_ends_with_the_consumer_or_its_error() {
         std::task::Wake::wake(driver.flag.clone());
         let mut stream = handle.stream();
         let mut items = Vec::new();
-        while let Some(item) = finish(&mut driver, std::future::poll_fn(|cx| pin!(&mut stream).poll_next(cx))) {
+        while let Some(item) = finish(&mut driver, std::future::poll_fn(|cx| pin!(&mut stream).poll_next(cx)))
+        {
             items.push(item.map(|message| number(&message)));
             assert!(items.len() < 5);
             std::task::Wake::wake(driver.flag.clone());

@@ -88,14 +88,6 @@ pub enum Error {
         /// Which.
         stream: StreamKey,
     },
-    /// The group doesn't exist, and creating it was ruled out.
-    #[error("the group {group} does not exist on {stream}: create it, or let the consumer do so")]
-    GroupMissing {
-        /// Where.
-        stream: StreamKey,
-        /// Which group.
-        group: Box<str>,
-    },
     /// The broker can't serve now, and said so: it starts, fails over, is full.
     #[error("the server can't serve now: {message}")]
     Unavailable {
@@ -103,7 +95,9 @@ pub enum Error {
         message: Box<str>,
     },
     /// The server is part of a cluster, and the key lives elsewhere.
-    #[error("the key lives on another node of a cluster: {message}")]
+    #[error(
+        "the key lives on another node of a cluster ({message}): connect to that node, clusters are not followed yet"
+    )]
     Redirected {
         /// The broker's words.
         message: Box<str>,

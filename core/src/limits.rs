@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::error::Error;
+
 /// The limits of one consumer. Each has a default that suits a service on an ordinary machine,
 /// and together the defaults keep a consumer under about 16 MiB.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +58,45 @@ pub struct Limits {
     pub reply_bytes_max: usize,
 }
 
+impl Limits {
+    /// Whether anything could go on within them.
+    ///
+    /// # Errors
+    /// [`Error::Options`], naming the limit that is zero.
+    pub fn check(&self) -> Result<(), Error> {
+        let counts = [
+            ("lane_records_max", self.lane_records_max),
+            ("lane_bytes_max", self.lane_bytes_max),
+            ("unacked_max", self.unacked_max),
+            ("requests_max", self.requests_max),
+            ("notices_max", self.notices_max),
+            ("shards_max", self.shards_max),
+            ("commit_messages_max", self.commit_messages_max),
+            ("commits_in_flight_max", self.commits_in_flight_max),
+            ("outgoing_bytes_max", self.outgoing_bytes_max),
+            ("claim_messages_max", self.claim_messages_max),
+            ("reply_depth_max", self.reply_depth_max),
+            ("reply_line_max", self.reply_line_max),
+            ("reply_bulk_max", self.reply_bulk_max),
+            ("reply_elements_max", self.reply_elements_max),
+            ("reply_bytes_max", self.reply_bytes_max),
+        ];
+        let times = [
+            ("connect_timeout", self.connect_timeout),
+            ("response_timeout", self.response_timeout),
+            ("block", self.block),
+            ("retry_min", self.retry_min),
+            ("retry_max", self.retry_max),
+        ];
+        let zero_count = counts.iter().find(|(_, count)| *count == 0).map(|(name, _)| name);
+        let zero_time = times.iter().find(|(_, time)| time.is_zero()).map(|(name, _)| name);
+        match zero_count.or(zero_time) {
+            Some(name) => Err(Error::Options(format!("limits.{name} is zero: nothing could go on").into())),
+            None => Ok(()),
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -79,6 +120,22 @@ impl Default for Limits {
             reply_bulk_max: 512 << 20,
             reply_elements_max: 4 << 20,
             reply_bytes_max: 1 << 30,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_limit_of_zero_is_refused_by_name() {
+        assert_eq!(Limits::default().check(), Ok(()));
+        let nothing_fits = Limits { lane_bytes_max: 0, ..Limits::default() };
+        let no_time = Limits { block: Duration::ZERO, ..Limits::default() };
+        for (limits, name) in [(nothing_fits, "limits.lane_bytes_max"), (no_time, "limits.block")] {
+            let said = limits.check().map_err(|error| error.to_string());
+            assert!(said.as_ref().is_err_and(|said| said.contains(name)), "{said:?}");
         }
     }
 }

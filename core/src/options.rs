@@ -230,9 +230,11 @@ impl ConsumerOptions {
             ConsumerMode::RealTime if self.group.is_some() => {
                 wrong("real-time has no group: choose load-balanced or resumable, or leave the group out")
             }
-            ConsumerMode::LoadBalanced if self.group.is_none() => wrong("load-balanced needs a group: name one"),
+            ConsumerMode::LoadBalanced if self.group.is_none() => {
+                wrong("load-balanced needs a group: name one")
+            }
             _ if self.batch == 0 => wrong("batch must be at least 1"),
-            _ => Ok(()),
+            _ => self.limits.check(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The Redis machine from outside, without a server: it is total, deterministic and bounded,
 //! whatever comes. What it does with real answers is shown on real servers (tests/live).
+#![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
 use std::time::Duration;
 

@@ -28,6 +28,9 @@ use crate::stop::{CLOSE_WITHIN, Stop};
 /// A fatal error at the start is one line: what is noticed before it waits for so long.
 const NOTICES_WAIT: Duration = Duration::from_secs(2);
 
+/// A write that takes so long after a signal is not waited for.
+const HANGING_AFTER: Duration = Duration::from_secs(1);
+
 pub(crate) fn run(consume: Consume) -> Result<(), Fatal> {
     let (url, options) = check(&consume);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -108,7 +111,12 @@ async fn start(consume: &Consume, url: &StreamUrl, options: ConsumerOptions) -> 
         .progress
         .then(|| tokio::spawn(progress::show(handle.clone(), counters.clone(), screen.clone())));
 
+    let delayed = consume.commit == Commit::Delayed;
+    let (has_printed, printed) = tokio::sync::oneshot::channel();
+    tokio::spawn(rescue(handle.clone(), stop.clone(), printed, delayed, screen.clone()));
+
     let done = print(consume, &handle, &stop, &counters, is_ready).await;
+    let _ = has_printed.send(());
 
     // Messages that were taken count as acked with delayed, whether or not they were written.
     // Then no close is right: whoever comes next gets them again.
@@ -136,6 +144,35 @@ async fn start(consume: &Consume, url: &StreamUrl, options: ConsumerOptions) -> 
     // They end with the consumer.
     let _ = tokio::time::timeout(Duration::from_millis(200), notices).await;
     closed
+}
+
+/// Ends the command in order where the main thread can't, as it hangs in a write that nobody
+/// reads: it is given a second after a signal.
+async fn rescue(
+    handle: Handle,
+    stop: Arc<Stop>,
+    printed: tokio::sync::oneshot::Receiver<()>,
+    delayed: bool,
+    screen: Arc<Screen>,
+) {
+    let hanging = async {
+        stop.wait().await;
+        tokio::time::sleep(HANGING_AFTER).await;
+    };
+    tokio::select! {
+        biased;
+        _ = printed => return,
+        () = hanging => {}
+    }
+    screen.clear();
+    screen.line("notice", "nobody reads stdout: what could not be written is not acked");
+    // With delayed the close would ack what was taken, and that is not written.
+    let within = CLOSE_WITHIN.saturating_sub(HANGING_AFTER);
+    if !delayed && let Err(error) = handle.close_within(within).await {
+        screen.line("error", Fatal::from(error));
+        std::process::exit(1);
+    }
+    std::process::exit(0);
 }
 
 /// Prints messages until it is enough; `None` if a signal came before the consumer was ready.

@@ -36,9 +36,6 @@ impl From<Error> for Fatal {
             Error::StreamMissing { stream } => {
                 Self::new(format_args!("the stream {stream} does not exist: create it, or add --create"))
             }
-            Error::GroupMissing { stream, group } => {
-                Self::new(format_args!("the group {group} does not exist on {stream}: create it"))
-            }
             other => Self::new(other),
         }
     }

@@ -5,9 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::BytesMut;
 use tidegate::{AckRange, Notice, RequestError, Stats};
-use tidegate_core::{
-    Command, ConnId, Delivery, Event, Instant, Machine, Outcome, Request, Ticket, Wake,
-};
+use tidegate_core::{Command, ConnId, Delivery, Event, Instant, Machine, Outcome, Request, Ticket, Wake};
 
 use super::batch;
 

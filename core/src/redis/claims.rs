@@ -64,7 +64,9 @@ impl Machine {
         let Some(touch_after) = self.cycle.touch_after() else { return };
         while self.control.outgoing().len() < outgoing_max {
             let mut ids = Vec::new();
-            let Some(slot) = self.ledger.next_aging(self.now, touch_after, TOUCH_MAX, &mut ids) else { break };
+            let Some(slot) = self.ledger.next_aging(self.now, touch_after, TOUCH_MAX, &mut ids) else {
+                break;
+            };
             ids.sort_unstable();
             self.ask_which_are_ours(slot, ids);
         }
@@ -148,16 +150,13 @@ impl Machine {
         if claimed == 0 && end.nils == 0 {
             return;
         }
-        let ids = || entries.iter().flat_map(|part| part.index.iter().map(|entry| entry.seq));
-        let between = match (ids().next(), ids().last(), end.nils) {
-            (Some(first), Some(last), 0) => (first, last),
-            _ => (claim.cursor, if next == SeqNo::ZERO { SeqNo::MAX } else { next.previous() }),
-        };
         let in_flight = usize::try_from(self.ledger.in_flight_of(slot)).unwrap_or(ROWS_MAX);
         let rows = claim.asked.saturating_add(in_flight).min(ROWS_MAX);
-        self.reads.counting += 1;
-        let held =
-            Held { slot, entries, origin: Origin::Claimed, nils: end.nils > 0, between, epoch: self.epoch };
+        let mut held = Held::new(slot, entries, Origin::Claimed, self.epoch);
+        if end.nils > 0 {
+            held.nils = true;
+            held.between = (claim.cursor, if next == SeqNo::ZERO { SeqNo::MAX } else { next.previous() });
+        }
         self.count_deliveries(held, rows);
     }
 
@@ -171,8 +170,11 @@ impl Machine {
         }
     }
 
-    /// Asks how often these entries were handed out.
+    /// Asks how often these entries were handed out. Meanwhile they wait as if in the data lane.
     pub(super) fn count_deliveries(&mut self, held: Held, rows: usize) {
+        let (records, bytes) = held.size();
+        self.flow.handle_received(records, bytes);
+        self.reads.counting += 1;
         if !self.control.is_ready() {
             return self.deliver_held(held, None);
         }
@@ -186,6 +188,8 @@ impl Machine {
 
     /// Hands out what was held; without an answer with the least count that it can have.
     pub(super) fn deliver_held(&mut self, held: Held, answer: Option<&Answer>) {
+        let (records, bytes) = held.size();
+        self.flow.handle_taken(records, bytes);
         self.reads.counting = self.reads.counting.saturating_sub(1);
         if held.epoch != self.epoch || self.phase != Phase::Running {
             return;

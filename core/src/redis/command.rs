@@ -244,7 +244,10 @@ mod tests {
             (Box::new(|out: &mut _| client_name(out, b"a b\n")), "CLIENT SETNAME tidegate:a-b-"),
             (Box::new(|out: &mut _| client_unblock(out, 7)), "CLIENT UNBLOCK 7 TIMEOUT"),
             (Box::new(|out: &mut _| exists(out, [&b"a"[..], b"b"].into_iter())), "EXISTS a b"),
-            (Box::new(|out: &mut _| create_group(out, b"a", b"g", None, true)), "XGROUP CREATE a g $ MKSTREAM"),
+            (
+                Box::new(|out: &mut _| create_group(out, b"a", b"g", None, true)),
+                "XGROUP CREATE a g $ MKSTREAM",
+            ),
             (Box::new(|out: &mut _| create_group(out, b"a", b"g", Some(id), false)), "XGROUP CREATE a g 5-1"),
             (
                 Box::new(|out: &mut _| read_group(out, b"g", b"c", ask, keys.into_iter())),

@@ -46,11 +46,7 @@ impl Machine {
         if self.waiters.is_empty() {
             self.schedule.handle_request(self.now);
         }
-        self.waiters.push_back(Waiter {
-            ticket,
-            later: Vec::new(),
-            committed_before: self.stats.committed,
-        });
+        self.waiters.push_back(Waiter { ticket, later: Vec::new(), committed_before: self.stats.committed });
     }
 
     /// At a close: everything counts, and what `Delayed` waits for is over.

@@ -130,12 +130,28 @@ mod tests {
     fn the_words_of_real_servers() {
         // As redis-server 7.0.15 prints them.
         for (words, fault, reaction) in [
-            ("NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option", Fault::NoGroup, Reaction::SetUp),
-            ("NOGROUP the consumer group this client was blocked on no longer exists", Fault::NoGroup, Reaction::SetUp),
+            (
+                "NOGROUP No such key 's' or consumer group 'g' in XREADGROUP with GROUP option",
+                Fault::NoGroup,
+                Reaction::SetUp,
+            ),
+            (
+                "NOGROUP the consumer group this client was blocked on no longer exists",
+                Fault::NoGroup,
+                Reaction::SetUp,
+            ),
             ("UNBLOCKED the stream key no longer exists", Fault::Unblocked, Reaction::SetUp),
-            ("WRONGTYPE Operation against a key holding the wrong kind of value", Fault::WrongType, Reaction::SetUp),
+            (
+                "WRONGTYPE Operation against a key holding the wrong kind of value",
+                Fault::WrongType,
+                Reaction::SetUp,
+            ),
             ("ERR no such key", Fault::NoSuchKey, Reaction::SetUp),
-            ("ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.", Fault::NoSuchKey, Reaction::SetUp),
+            (
+                "ERR The XGROUP subcommand requires the key to exist. Note that for CREATE you may want to use the MKSTREAM option to create an empty stream automatically.",
+                Fault::NoSuchKey,
+                Reaction::SetUp,
+            ),
             ("BUSYGROUP Consumer Group name already exists", Fault::BusyGroup, Reaction::Later),
             ("LOADING Redis is loading the dataset in memory", Fault::Unavailable, Reaction::Later),
             ("READONLY You can't write against a read only replica.", Fault::ReadOnly, Reaction::Reconnect),
@@ -143,13 +159,29 @@ mod tests {
             ("ASK 3999 127.0.0.1:6381", Fault::Redirected, Reaction::Later),
             ("TRYAGAIN Multiple keys request during rehashing of slot", Fault::Unavailable, Reaction::Later),
             ("CLUSTERDOWN The cluster is down", Fault::Unavailable, Reaction::Later),
-            ("MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.", Fault::Unavailable, Reaction::Later),
+            (
+                "MASTERDOWN Link with MASTER is down and replica-serve-stale-data is set to 'no'.",
+                Fault::Unavailable,
+                Reaction::Later,
+            ),
             ("OOM command not allowed when used memory > 'maxmemory'.", Fault::Unavailable, Reaction::Later),
             ("NOAUTH Authentication required.", Fault::NoAuth, Reaction::Reconnect),
-            ("NOAUTH HELLO must be called with the client already authenticated", Fault::NoAuth, Reaction::Reconnect),
+            (
+                "NOAUTH HELLO must be called with the client already authenticated",
+                Fault::NoAuth,
+                Reaction::Reconnect,
+            ),
             ("WRONGPASS invalid username-password pair or user is disabled.", Fault::Login, Reaction::Later),
-            ("NOPERM this user has no permissions to run the 'xreadgroup' command", Fault::Permission, Reaction::Later),
-            ("ERR unknown command 'HELLO', with args beginning with: '3' ", Fault::UnknownCommand, Reaction::Later),
+            (
+                "NOPERM this user has no permissions to run the 'xreadgroup' command",
+                Fault::Permission,
+                Reaction::Later,
+            ),
+            (
+                "ERR unknown command 'HELLO', with args beginning with: '3' ",
+                Fault::UnknownCommand,
+                Reaction::Later,
+            ),
             ("NOPROTO unsupported protocol version", Fault::UnknownCommand, Reaction::Later),
             ("ERR something new", Fault::Other, Reaction::Later),
             ("", Fault::Other, Reaction::Later),
@@ -163,7 +195,10 @@ mod tests {
     fn the_key_of_a_missing_group_is_found() {
         let words = b"NOGROUP No such key 'it's' or consumer group 'g' in XREADGROUP with GROUP option";
         assert_eq!(named_key(words), Some(&b"it's"[..]));
-        assert_eq!(named_key(b"NOGROUP the consumer group this client was blocked on no longer exists"), None);
+        assert_eq!(
+            named_key(b"NOGROUP the consumer group this client was blocked on no longer exists"),
+            None
+        );
         assert_eq!(named_key(b"NOGROUP '"), None);
     }
 }

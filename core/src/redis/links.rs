@@ -138,7 +138,7 @@ impl Machine {
         match task {
             Task::Read(read) => {
                 self.flow.handle_answered(read.asked);
-                self.abandon_recovery();
+                self.reads.recovery = None;
             }
             Task::Exists { stream, shard } => self.probes.push_back((stream, shard)),
             Task::Look { slot } | Task::Create { slot } => self.look_again(slot),

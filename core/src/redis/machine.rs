@@ -18,7 +18,7 @@ use crate::delivery::{Delivery, Notice, Reason};
 use crate::error::{Error, RequestError};
 use crate::event::{Cause, ConnId, Event};
 use crate::flow::Flow;
-use crate::message::{Entries, Epoch};
+use crate::message::Epoch;
 use crate::options::{ConsumerMode, ConsumerOptions, Start};
 use crate::random::Random;
 use crate::request::{Outcome, Request, Ticket};
@@ -79,8 +79,8 @@ pub(super) struct Reads {
 pub(super) struct Recovery {
     pub(super) asked: Vec<crate::ack::Slot>,
     pub(super) count: usize,
-    /// By slot: entries that came, known ones and deleted ones included, and the new ones.
-    pub(super) came: BTreeMap<u32, (usize, Vec<Entries>)>,
+    /// By slot: entries that came, known ones and deleted ones included.
+    pub(super) came: BTreeMap<u32, usize>,
 }
 
 /// A `commit()` that waits; acks that came after it wait with it.
@@ -175,7 +175,9 @@ impl Machine {
         let no_host = || Error::Options("resumable needs the host's id: set HOST_ID".into());
         let (group, consumer) = match options.mode {
             ConsumerMode::RealTime => (Bytes::new(), named.clone().unwrap_or(generated)),
-            ConsumerMode::LoadBalanced => (named_group.unwrap_or_default(), named.clone().unwrap_or(generated)),
+            ConsumerMode::LoadBalanced => {
+                (named_group.unwrap_or_default(), named.clone().unwrap_or(generated))
+            }
             ConsumerMode::Resumable => (
                 named_group.or_else(host).ok_or_else(no_host)?,
                 named.clone().or_else(host).ok_or_else(no_host)?,

@@ -107,10 +107,11 @@ impl Machine {
     pub(super) fn pump_move(&mut self) {
         let Some(moving) = &self.moving else { return };
         if moving.placed {
-            if self.keys.is_settled() && self.probes.is_empty() {
-                if let Some(moving) = self.moving.take() {
-                    self.done(moving.ticket, Outcome::Positioned);
-                }
+            if self.keys.is_settled()
+                && self.probes.is_empty()
+                && let Some(moving) = self.moving.take()
+            {
+                self.done(moving.ticket, Outcome::Positioned);
             }
             return;
         }

@@ -17,7 +17,7 @@ use super::keys::KeyState;
 use super::link::{Answer, error_of};
 use super::machine::{Machine, Phase, READER, Recovery, UNBLOCK_AFTER};
 use super::resp::Chunk;
-use super::task::{Held, Origin, Read, Task};
+use super::task::{Held, Read, Task};
 use crate::ack::Slot;
 use crate::delivery::{Delivery, Notice, Reason};
 use crate::flow::Blocked;
@@ -27,6 +27,10 @@ use crate::timer::Wake;
 
 /// The longest wait before a CLIENT UNBLOCK is sent again.
 const UNBLOCK_AFTER_MAX: Duration = Duration::from_millis(50);
+/// The wait where the server refuses it.
+const UNBLOCK_REFUSED: Duration = Duration::from_secs(1);
+/// Keys whose own pending entries are asked for at once.
+const RECOVER_AT_ONCE: usize = 64;
 
 impl Machine {
     pub(super) fn pump_reads(&mut self) {
@@ -108,8 +112,9 @@ impl Machine {
         if !self.flow.wants_ask(unacked.min(self.flow.records() as u64)) {
             return;
         }
-        let count = self.config.options.batch;
-        let asked: Vec<(Slot, SeqNo)> = self.keys.recovering().collect();
+        let asked: Vec<(Slot, SeqNo)> = self.keys.recovering().take(RECOVER_AT_ONCE).collect();
+        let (batch, lane) = (self.config.options.batch, self.config.options.limits.lane_records_max);
+        let count = (lane / asked.len().max(1)).clamp(1, batch);
         let ask = Ask { count, block_ms: None, no_ack: false };
         let read = Read {
             recovery: true,
@@ -170,11 +175,11 @@ impl Machine {
             let ledger = &self.ledger;
             entries.retain(|entry| !ledger.contains(slot, entry.seq));
             if let Some(recovery) = &mut self.reads.recovery {
-                let (count, kept) = recovery.came.entry(slot.0).or_default();
-                *count += came;
-                if !entries.index.is_empty() {
-                    kept.push(entries);
-                }
+                *recovery.came.entry(slot.0).or_default() += came;
+            }
+            if !entries.index.is_empty() {
+                let origin = self.recovered_origin(slot);
+                self.count_deliveries(Held::new(slot, vec![entries], origin, self.epoch), came);
             }
             return;
         }
@@ -201,8 +206,7 @@ impl Machine {
             self.ledger.deliver(self.now, slot, self.epoch, entries.index.iter().map(|entry| entry.seq))
         });
         let key = self.keys.at(slot);
-        let source =
-            Source { stream: key.stream.clone(), shard: key.shard, epoch: self.epoch, segment };
+        let source = Source { stream: key.stream.clone(), shard: key.shard, epoch: self.epoch, segment };
         self.lane.push_back(Delivery::Batch(Batch::new(source, entries)));
         self.flow.handle_received(records, bytes);
         self.stats.delivered += records as u64;
@@ -214,7 +218,7 @@ impl Machine {
         self.reads.unblock_at = self.now;
         if let Some(words) = error_of(&answer) {
             let words = words.clone();
-            self.abandon_recovery();
+            self.reads.recovery = None;
             return self.on_read_error(read, &words);
         }
         self.reads.backoff.handle_success(self.now);
@@ -261,33 +265,11 @@ impl Machine {
             return;
         }
         for slot in recovery.asked {
-            let (count, entries) = recovery.came.remove(&slot.0).unwrap_or_default();
-            let origin = self.recovered_origin(slot);
-            if count < recovery.count {
+            if recovery.came.remove(&slot.0).unwrap_or_default() < recovery.count {
                 self.keys.set_recovery(slot, None);
                 self.keys.at_mut(slot).recovered = true;
             }
-            self.hold(slot, entries, origin, count);
         }
-    }
-
-    /// The reply of a recovery will not come whole; what came of it is as good as ever, the rest
-    /// is asked for again.
-    pub(super) fn abandon_recovery(&mut self) {
-        let Some(recovery) = self.reads.recovery.take() else { return };
-        for (slot, (count, entries)) in recovery.came {
-            let origin = self.recovered_origin(Slot(slot));
-            self.hold(Slot(slot), entries, origin, count);
-        }
-    }
-
-    /// Asks how often entries were handed out, before they are again.
-    fn hold(&mut self, slot: Slot, entries: Vec<Entries>, origin: Origin, count: usize) {
-        let ids = || entries.iter().flat_map(|entries| entries.index.iter().map(|entry| entry.seq));
-        let (Some(first), Some(last)) = (ids().next(), ids().last()) else { return };
-        self.reads.counting += 1;
-        let held = Held { slot, entries, origin, nils: false, between: (first, last), epoch: self.epoch };
-        self.count_deliveries(held, count);
     }
 
     /// The reading connection is lost: what was handed out and never came is pending.
@@ -326,17 +308,20 @@ impl Machine {
         {
             self.reads.unblocking = true;
             let patience = self.config.options.limits.response_timeout;
-            self.control
-                .send(self.now, Task::Unblock, patience, |out| command::client_unblock(out, id));
+            self.control.send(self.now, Task::Unblock, patience, |out| command::client_unblock(out, id));
         }
     }
 
     /// Whether it was blocked or not (the read may have been on its way still): if its answer
     /// doesn't come, it is told again.
-    pub(super) fn on_unblock(&mut self, _answer: &Answer) {
+    pub(super) fn on_unblock(&mut self, answer: &Answer) {
         self.reads.unblocking = false;
+        if error_of(answer).is_some() {
+            // Not permitted, perhaps: the read ends by itself.
+            self.reads.unblock_after = UNBLOCK_REFUSED;
+        }
         self.reads.unblock_at = self.now + self.reads.unblock_after;
-        self.reads.unblock_after = (self.reads.unblock_after * 2).min(UNBLOCK_AFTER_MAX);
+        self.reads.unblock_after = (self.reads.unblock_after * 2).min(UNBLOCK_AFTER_MAX.max(UNBLOCK_AFTER));
     }
 
     pub(super) fn unblock_wake(&self) -> Option<Wake> {

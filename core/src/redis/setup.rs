@@ -19,6 +19,7 @@
 //! | not a stream | fatal at the start; later looked at again | the same |
 
 use std::ops::Range;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -39,6 +40,8 @@ use crate::timer::Wake;
 
 /// How far ahead of the shards that are known others are looked for.
 const AHEAD: u64 = 8;
+/// Shards are not looked for more often.
+const DISCOVER_MIN: Duration = Duration::from_millis(10);
 /// Commands of this kind that may be without an answer.
 const IN_FLIGHT: usize = 128;
 /// Streams asked about in one command.
@@ -55,9 +58,9 @@ impl Machine {
                 self.probes.push_back((stream, None));
                 self.probes.extend((0..AHEAD).map(|shard| (stream, Some(shard))));
             }
-            self.discover_at = self.now + self.config.options.discover_interval;
+            self.discover_at = self.now + self.config.options.discover_interval.max(DISCOVER_MIN);
         } else if self.now >= self.discover_at && self.discovered {
-            self.discover_at = self.now + self.config.options.discover_interval;
+            self.discover_at = self.now + self.config.options.discover_interval.max(DISCOVER_MIN);
             for first in (0..self.keys.streams.len()).step_by(STREAMS_AT_ONCE) {
                 self.ask_for_shards(first..(first + STREAMS_AT_ONCE).min(self.keys.streams.len()));
             }
@@ -259,9 +262,15 @@ impl Machine {
                     (key.position, key.seen) = (from.unwrap_or(SeqNo::ZERO), SeqNo::ZERO);
                     self.ready(slot);
                 }
-                Fault::NoSuchKey if create => self.create(slot, Some(SeqNo::ZERO)),
+                Fault::NoSuchKey if create => {
+                    self.begin_anew(slot);
+                    self.create(slot, Some(SeqNo::ZERO));
+                }
                 _ => {
                     let error = fault.error("XINFO STREAM", words, self.endpoint(), Some(&key.stream));
+                    if fault == Fault::NoSuchKey {
+                        self.begin_anew(slot);
+                    }
                     self.stall(slot, fault, error);
                 }
             };
@@ -279,10 +288,13 @@ impl Machine {
         } else {
             self.start
         };
+        if last < self.keys.at(slot).seen {
+            self.begin_anew(slot);
+        }
         let key = self.keys.at_mut(slot);
         // Where to go on: `None` is the end.
         let from = if key.started {
-            Some(if last < key.seen { SeqNo::ZERO } else { key.position })
+            Some(key.position)
         } else if key.fresh {
             Some(SeqNo::ZERO)
         } else {
@@ -295,6 +307,14 @@ impl Machine {
             self.ready(slot);
         } else {
             self.create(slot, from);
+        }
+    }
+
+    /// The stream that was read is gone: all of the next one of this name is new.
+    fn begin_anew(&mut self, slot: Slot) {
+        let key = self.keys.at_mut(slot);
+        if key.started {
+            (key.position, key.seen) = (SeqNo::ZERO, SeqNo::ZERO);
         }
     }
 
@@ -397,9 +417,9 @@ impl Machine {
     pub(super) fn on_lag(&mut self, slot: Slot, answer: &Answer) {
         let Answer::Value(value) = answer else { return };
         let groups = value.as_array().unwrap_or_default();
-        let own = groups.iter().find(|group| {
-            group.field(b"name").and_then(Value::as_bytes) == Some(&self.config.group[..])
-        });
+        let own = groups
+            .iter()
+            .find(|group| group.field(b"name").and_then(Value::as_bytes) == Some(&self.config.group[..]));
         let lag = own.and_then(|group| group.field(b"lag")).and_then(Value::as_int);
         self.keys.at_mut(slot).lag = lag.and_then(|lag| u64::try_from(lag).ok());
     }

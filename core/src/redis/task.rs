@@ -115,6 +115,22 @@ pub(super) struct Held {
     pub(super) epoch: Epoch,
 }
 
+impl Held {
+    /// Entries, the oldest first.
+    pub(super) fn new(slot: Slot, entries: Vec<Entries>, origin: Origin, epoch: Epoch) -> Self {
+        let ids = || entries.iter().flat_map(|part| part.index.iter().map(|entry| entry.seq));
+        let between = (ids().next().unwrap_or(SeqNo::ZERO), ids().last().unwrap_or(SeqNo::MAX));
+        Self { slot, entries, origin, nils: false, between, epoch }
+    }
+
+    /// Messages and bytes.
+    pub(super) fn size(&self) -> (usize, usize) {
+        self.entries
+            .iter()
+            .fold((0, 0), |(records, bytes), part| (records + part.index.len(), bytes + part.data.len()))
+    }
+}
+
 /// How entries that were handed out before came here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Origin {

@@ -12,6 +12,8 @@
 //! - [`RedisServer`]: a redis-server on a free loopback port with a directory of its own.
 //! - [`Client`]: a second opinion about the server's state, through redis-rs.
 //! - [`Proxy`]: a TCP proxy on loopback with faults that a test arms while it runs.
+//! - [`FakeServer`]: something on a port that answers commands as a test likes.
+//! - [`Monitor`]: every command that a server carries out.
 //! - [`Consume`]: a running `tidegate consume`; [`run()`]: any `tidegate` command to its end.
 //!
 //! **Invariant:** whatever a test starts ends with the test, by its own process id, however the
@@ -29,6 +31,8 @@
 mod binary;
 mod client;
 mod consume;
+mod fake;
+mod monitor;
 mod port;
 mod process;
 mod proxy;
@@ -39,6 +43,8 @@ pub mod wait;
 pub use binary::tidegate;
 pub use client::{Client, ClientInfo, Pending};
 pub use consume::{Consume, ConsumeBuilder, Line, Message, Seen};
+pub use fake::{Answer, FakeServer};
+pub use monitor::Monitor;
 pub use port::unused_port;
 pub use process::{Signal, peak_memory_kib, signal};
 pub use proxy::{Cut, Proxy};

@@ -57,13 +57,13 @@ pub struct Proxy {
 
 #[derive(Debug)]
 struct Shared {
-    server_port: u16,
     state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    server_port: u16,
     stopping: bool,
     refusing: bool,
     held: bool,
@@ -106,7 +106,8 @@ enum Fate {
 impl Proxy {
     /// A proxy in front of a port on 127.0.0.1.
     pub fn to(server_port: u16) -> Self {
-        let shared = Arc::new(Shared { server_port, state: Mutex::default(), changed: Condvar::new() });
+        let state = Mutex::new(State { server_port, ..State::default() });
+        let shared = Arc::new(Shared { state, changed: Condvar::new() });
         let (port, listener) = (0..20)
             .find_map(|_| {
                 let port = port::unused_port();
@@ -176,6 +177,12 @@ impl Proxy {
     /// Closes every connection of this moment.
     pub fn cut_all(&self) {
         self.shared.lock().links.iter().for_each(Link::close);
+    }
+
+    /// From now on another server is behind it; the connections of this moment are closed.
+    pub fn switch(&self, server_port: u16) {
+        self.shared.lock().server_port = server_port;
+        self.cut_all();
     }
 
     /// How many connections are open.
@@ -319,7 +326,8 @@ fn accept(shared: &Arc<Shared>, port: u16, listener: TcpListener) {
 
 fn connect(shared: &Arc<Shared>, client: TcpStream) {
     // Where the server refuses, so does the proxy, by closing at once.
-    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, shared.server_port)) else { return };
+    let server_port = shared.lock().server_port;
+    let Ok(server) = TcpStream::connect((Ipv4Addr::LOCALHOST, server_port)) else { return };
     for stream in [&client, &server] {
         stream.set_nonblocking(false).ok();
         stream.set_nodelay(true).ok();

@@ -1,0 +1,32 @@
+//! tokio, in its two forms.
+
+use std::future::Future;
+
+use tidegate_benches::Failure;
+
+/// What a contender runs on.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Runtime {
+    /// As `#[tokio::main]` makes it: a worker per core.
+    Multi,
+    /// One thread.
+    Current,
+}
+
+impl Runtime {
+    pub(crate) fn run(self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+        let mut builder = match self {
+            Self::Multi => tokio::runtime::Builder::new_multi_thread(),
+            Self::Current => tokio::runtime::Builder::new_current_thread(),
+        };
+        builder.enable_all().build()?.block_on(work)
+    }
+
+    /// What stands in the table after the client's name.
+    pub(crate) fn label(self) -> &'static str {
+        match self {
+            Self::Multi => "",
+            Self::Current => ", current thread",
+        }
+    }
+}
