@@ -45,11 +45,7 @@ impl Task {
     fn poll(&mut self) {
         self.flag.take();
         let waker = Waker::from(self.flag.clone());
-        if let Some(future) = &mut self.future {
-            if future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                self.future = None;
-            }
-        }
+        self.future.take_if(|future| future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
     }
 
     fn is_woken(&self) -> bool {

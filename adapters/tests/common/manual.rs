@@ -62,11 +62,11 @@ impl Manual {
     pub fn advance(&self, by: Duration) {
         let mut world = self.world();
         world.now = world.now + by;
-        if world.armed.is_some_and(|at| at <= world.now) {
-            if let Some(waker) = world.timer_waker.take() {
-                drop(world);
-                waker.wake();
-            }
+        let due = world.armed.is_some_and(|at| at <= world.now);
+        let waker = world.timer_waker.take_if(|_| due);
+        drop(world);
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
@@ -102,14 +102,8 @@ impl Driver {
     /// Polls it once if it was woken. Whether it was.
     pub fn poll(&mut self) -> bool {
         let woken = self.flag.take();
-        if woken {
-            if let Some(task) = &mut self.task {
-                let waker = Waker::from(self.flag.clone());
-                if task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready() {
-                    self.task = None;
-                }
-            }
-        }
+        let waker = Waker::from(self.flag.clone());
+        self.task.take_if(|task| woken && task.as_mut().poll(&mut Context::from_waker(&waker)).is_ready());
         woken
     }
 
