@@ -179,7 +179,8 @@ pub trait Consumer {
 mod tests {
     use super::*;
     use crate::ack::SegmentId;
-    use crate::message::{Entries, Entry, Epoch};
+    use crate::message::{Entries, Entry};
+    use crate::stream::Epoch;
     use crate::stream::SeqNo;
 
     fn batch(len: u64) -> Batch {

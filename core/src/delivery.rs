@@ -3,11 +3,11 @@
 use std::fmt;
 use std::time::Duration;
 
-use crate::command::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::event::Cause;
-use crate::message::{Batch, Epoch};
-use crate::stream::{ShardId, StreamKey};
+use crate::message::Batch;
+use crate::stream::{Epoch, ShardId, StreamKey};
 
 /// The data lane, in order.
 #[derive(Clone, Debug)]

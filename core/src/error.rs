@@ -1,6 +1,6 @@
 //! What can go wrong, as values: comparable, printable in one line, never with a password.
 
-use crate::command::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::event::Cause;
 use crate::identity::IdentityError;
 use crate::stream::{ShardId, StreamKey};

@@ -88,7 +88,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | [`machine`], [`event`], [`command`], [`request`], [`delivery`], [`message`] | the contract |
-//! | [`options`], [`limits`], [`error`], [`stats`], [`stream`], [`identity`] | what users name |
+//! | [`options`], [`limits`], [`error`], [`stats`], [`stream`], [`endpoint`], [`identity`] | what users name |
 //! | [`ack`], [`commit`], [`claim`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
 //! | [`time`], [`timer`], [`random`] | time and chance as values |
 //! | [`redis`] | the Redis dialect and machine |
@@ -110,6 +110,7 @@ pub mod command;
 pub mod commit;
 pub mod consumer;
 pub mod delivery;
+pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod flow;
@@ -129,19 +130,20 @@ pub mod trace;
 
 pub use ack::AckRange;
 pub use claim::ClaimOptions;
-pub use command::{Command, Endpoint};
+pub use command::Command;
 pub use commit::AutoCommit;
 pub use consumer::{Consumer, ConsumerError, Messages};
 pub use delivery::{Assignment, Delivery, Notice, Reason};
+pub use endpoint::Endpoint;
 pub use error::{Error, RequestError};
 pub use event::{Cause, ConnId, Event};
 pub use identity::{ConsumerGroup, ConsumerId, HostId};
 pub use limits::Limits;
 pub use machine::{Machine, Setup};
-pub use message::{Batch, Epoch, Message, MessageRef};
+pub use message::{Batch, Message, MessageRef};
 pub use options::{ConsumerMode, ConsumerOptions, Login, Secret, Start};
 pub use request::{Outcome, Request, Ticket};
 pub use stats::Stats;
-pub use stream::{Position, SeqNo, ShardId, StreamKey, Timestamp};
+pub use stream::{Epoch, Position, SeqNo, ShardId, StreamKey, Timestamp};
 pub use time::Instant;
 pub use timer::Wake;

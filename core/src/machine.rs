@@ -2,8 +2,9 @@
 
 use bytes::BytesMut;
 
-use crate::command::{Command, Endpoint};
+use crate::command::Command;
 use crate::delivery::Delivery;
+use crate::endpoint::Endpoint;
 use crate::error::RequestError;
 use crate::event::{ConnId, Event};
 use crate::identity::{ConsumerId, HostId};

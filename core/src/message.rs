@@ -13,19 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ack::{AckRange, SegmentId};
-use crate::stream::{SeqNo, ShardId, StreamKey, Timestamp};
-
-/// The generation of an assignment or of a connection: what carries an old one is ignored.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Epoch(pub u64);
-
-impl Epoch {
-    /// The one after this.
-    #[must_use]
-    pub const fn next(self) -> Self {
-        Self(self.0 + 1)
-    }
-}
+use crate::stream::{Epoch, SeqNo, ShardId, StreamKey, Timestamp};
 
 /// A piece of a batch's buffer. 32 bits: a buffer holds less than 4 GiB (`Limits` sees to it).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

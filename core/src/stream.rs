@@ -160,6 +160,18 @@ impl fmt::Display for SeqNo {
     }
 }
 
+/// The generation of an assignment or of a connection: what carries an old one is ignored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Epoch(pub u64);
+
+impl Epoch {
+    /// The one after this.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
 /// Where to read from: a seek's or rewind's aim, or where a new group starts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {

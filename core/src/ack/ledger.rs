@@ -7,8 +7,7 @@ use std::time::Duration;
 use super::segment::{Part, Segment};
 use super::slot::{Segments, SlotState};
 use super::{AckRange, SegmentId, Slot, Steps};
-use crate::message::Epoch;
-use crate::stream::SeqNo;
+use crate::stream::{Epoch, SeqNo};
 use crate::time::Instant;
 
 /// How many revoked segments are remembered, so that late acks count as stale; those of older

@@ -46,7 +46,7 @@ mod tests;
 
 pub use ledger::{AckReport, Commit, CommitId, Frontier, Ledger, TOMBSTONES_MAX};
 
-use crate::message::Epoch;
+use crate::stream::Epoch;
 
 /// A run of messages that was handed out together: a batch, seen from the ledger. Never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -5,8 +5,7 @@ use std::collections::VecDeque;
 use smallvec::SmallVec;
 
 use super::{Slot, Steps};
-use crate::message::Epoch;
-use crate::stream::SeqNo;
+use crate::stream::{Epoch, SeqNo};
 use crate::time::Instant;
 
 const BITS: u32 = u64::BITS;

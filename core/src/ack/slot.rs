@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::segment::Segment;
 use super::{SegmentId, Steps};
-use crate::message::Epoch;
-use crate::stream::SeqNo;
+use crate::stream::{Epoch, SeqNo};
 use crate::time::Instant;
 
 /// Boxed: a tree moves its values about.

@@ -8,7 +8,7 @@
 //! | `READONLY`, `NOAUTH` | another connection: the server changed its part, or forgot us |
 //! | `WRONGPASS`, `NOPERM` | at the start fatal; later the same again, later: an operator may mend it |
 
-use crate::command::Endpoint;
+use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::stream::StreamKey;
 

@@ -18,8 +18,7 @@ use bytes::Bytes;
 use crate::ack::Slot;
 use crate::backoff::Backoff;
 use crate::delivery::Assignment;
-use crate::message::Epoch;
-use crate::stream::{SeqNo, ShardId, StreamKey};
+use crate::stream::{Epoch, SeqNo, ShardId, StreamKey};
 use crate::time::Instant;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,8 +5,8 @@ use std::ops::Range;
 
 use super::resp::Shape;
 use crate::ack::{CommitId, Slot};
-use crate::message::{Entries, Epoch};
-use crate::stream::SeqNo;
+use crate::message::Entries;
+use crate::stream::{Epoch, SeqNo};
 
 /// A command without an answer yet.
 #[derive(Debug)]

@@ -7,12 +7,11 @@ use std::str::FromStr;
 use super::text::What;
 use super::text::{Place, Quoted, Shard, Span, Why, Words, seq, wrong};
 use crate::ack::{AckRange, SegmentId};
-use crate::command::Endpoint;
 use crate::delivery::Assignment;
+use crate::endpoint::Endpoint;
 use crate::event::{Cause, ConnId};
-use crate::message::Epoch;
 use crate::request::{Request, Ticket};
-use crate::stream::{SeqNo, ShardId, StreamKey, Timestamp};
+use crate::stream::{Epoch, SeqNo, ShardId, StreamKey, Timestamp};
 use crate::time::Instant;
 
 /// One line of a trace's body. [`Display`](fmt::Display) and [`FromStr`] are each other's

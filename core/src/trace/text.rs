@@ -5,8 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::event::{Cause, ConnId};
-use crate::message::Epoch;
-use crate::stream::{Position, SeqNo, ShardId, StreamKey};
+use crate::stream::{Epoch, Position, SeqNo, ShardId, StreamKey};
 
 /// Why a line can't be read, in a few words.
 pub(super) type What = String;
