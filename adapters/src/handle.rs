@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use event_listener::{Event, EventListener};
+use event_listener::{Event, EventListener, Listener};
 use futures_core::Stream;
 use tidegate_core::{
     AckRange, AutoCommit, Consumer, ConsumerError, ConsumerOptions, Error, Machine, Message, Messages,
@@ -349,9 +349,13 @@ impl Handle {
         loop {
             match attempt(self) {
                 Attempt::Took(taken) => {
-                    // Whoever had to wait passes the word on: the driver told one of us.
-                    if listener.take().is_some() && lock(&self.shared.lane).has_more() {
-                        self.shared.available.notify(1);
+                    // Whoever had to wait passes the word on, as the driver told one of us; but
+                    // not where nothing is left.
+                    if let Some(listening) = listener.take() {
+                        listening.discard();
+                        if lock(&self.shared.lane).has_more() {
+                            self.shared.available.notify(1);
+                        }
                     }
                     return Poll::Ready(Ok(Some(taken)));
                 }

@@ -148,6 +148,10 @@ impl Lane {
             if let Some(batch) = &self.current {
                 if let Some(message) = batch.message(self.at as usize) {
                     self.at += 1;
+                    if self.at as usize >= batch.len() {
+                        // From now on the buffer lives as long as the application's messages.
+                        self.current = None;
+                    }
                     let second = self.note_taken(message.ack_range());
                     return (Attempt::Took(message), wake.or(second));
                 }

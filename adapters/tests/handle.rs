@@ -83,6 +83,29 @@ fn who_is_woken_and_goes_away_passes_the_word_on() {
 }
 
 #[test]
+fn one_batch_wakes_as_many_as_it_has_messages_for() {
+    let fake = Fake::default();
+    let (handle, mut driver) = Manual::start(fake.machine());
+    let flags: Vec<_> = (0..4).map(|_| std::sync::Arc::new(common::manual::Flag::default())).collect();
+    let mut waiting: Vec<_> = (0..4).map(|_| Box::pin(handle.next())).collect();
+    let mut poll = |at: usize| {
+        flags[at].take();
+        let waker = flags[at].clone().into();
+        waiting[at].as_mut().poll(&mut std::task::Context::from_waker(&waker)).is_ready()
+    };
+    (0..4).for_each(|at| assert!(!poll(at)));
+    fake.deliver(1, 0, 3);
+    finish(&mut driver, handle.stats());
+    // Each takes one, and then is busy with it.
+    let mut served = 0;
+    while let Some(at) = flags.iter().position(|flag| flag.is_set()) {
+        assert!(poll(at), "woken for nothing");
+        served += 1;
+    }
+    assert_eq!(served, 3);
+}
+
+#[test]
 fn failure_comes_after_the_messages_and_stays() {
     let fake = Fake::default();
     fake.deliver(1, 0, 1);
@@ -146,14 +169,16 @@ fn neighbours_are_one_ack_and_wait_for_the_appetite() {
     assert_eq!(fake.script().acks.len(), 2);
     assert_eq!(fake.script().acked(), 20);
 
-    // Not neighbours: backwards, twice, and an empty range.
+    // Not neighbours: the same place in another batch, backwards, twice, and an empty range.
+    handle.ack(&messages[4]);
+    handle.ack(&messages[15]);
     for at in [5, 4, 4] {
         handle.ack(&messages[at]);
     }
     let range = messages[0].ack_range().unwrap();
     handle.ack_range(tidegate::AckRange { end: 0, ..range });
-    assert_eq!(finish(&mut driver, handle.commit()).unwrap(), 23);
-    assert_eq!(fake.script().acks.len(), 5);
+    assert_eq!(finish(&mut driver, handle.commit()).unwrap(), 25);
+    assert_eq!(fake.script().acks.len(), 7);
 }
 
 #[test]
@@ -373,13 +398,12 @@ fn two_closes_have_one_end() {
     fake.answer(1, Outcome::Superseded);
     finish(&mut driver, handle.stats());
     assert!(waits(&mut driver, first.as_mut()));
-    // An ack that comes when the machine has said its last word.
+    // An ack that comes when the machine has said its last word is not committed either.
+    let acking = handle.clone();
+    fake.script().meanwhile = Some(Box::new(move || acking.ack(&message)));
     fake.answer(2, Outcome::Closed { uncommitted: 1 });
-    let mut stats = Box::pin(handle.stats());
-    assert!(poll_once(stats.as_mut()).is_pending());
-    handle.ack(&message);
-    driver.run();
-    let expected = Err(ConsumerError::Failed(Error::Uncommitted { messages: 1 }));
+    finish(&mut driver, handle.stats());
+    let expected = Err(ConsumerError::Failed(Error::Uncommitted { messages: 2 }));
     assert_eq!(finish(&mut driver, second), expected);
     assert_eq!(finish(&mut driver, first), expected);
 }

@@ -1,5 +1,6 @@
 //! The same on tokio: real sockets, real threads, and what only a runtime can do wrong.
 #![cfg(feature = "tokio")]
+#![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
 mod common;
 

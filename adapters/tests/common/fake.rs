@@ -42,6 +42,8 @@ pub struct Script {
     /// Room that the driver made for each read.
     pub rooms: Vec<usize>,
     pub polled: u64,
+    /// Called as the next outcome is told: what the application does at that moment.
+    pub meanwhile: Option<Box<dyn FnOnce() + Send>>,
     pub dropped: bool,
 }
 
@@ -84,6 +86,7 @@ impl Default for Fake {
             received: Vec::new(),
             rooms: Vec::new(),
             polled: 0,
+            meanwhile: None,
             dropped: false,
         })))
     }
@@ -198,7 +201,13 @@ impl Machine for Driven {
     fn poll_command(&mut self) -> Command {
         let mut script = self.fake.script();
         self.outgoing.append(&mut script.to_write);
-        script.commands.pop_front().unwrap_or(Command::Wait(script.wake))
+        let command = script.commands.pop_front().unwrap_or(Command::Wait(script.wake));
+        if matches!(command, Command::Done { .. })
+            && let Some(meanwhile) = script.meanwhile.take()
+        {
+            meanwhile();
+        }
+        command
     }
 
     fn poll_delivery(&mut self) -> Option<Delivery> {

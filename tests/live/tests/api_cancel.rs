@@ -336,7 +336,9 @@ fn a_close_that_was_dropped_is_carried_out() {
                 .parse()
                 .unwrap();
             assert_eq!(left, read - acked, "what was acked is committed: {polls} polls, {dropped:?}");
-            wait::until_true("its connections are gone", Duration::from_secs(3), || redis.clients().is_empty());
+            wait::until_true("its connections are gone", Duration::from_secs(3), || {
+                redis.clients().is_empty()
+            });
         }
     });
 }

@@ -7,7 +7,9 @@ use std::future::Future;
 use std::time::{Duration, Instant};
 
 use api_tools::*;
-use tidegate::{ConsumerError, ConsumerMode, ConsumerOptions, Error, Position, RequestError, ShardId, Timestamp};
+use tidegate::{
+    ConsumerError, ConsumerMode, ConsumerOptions, Error, Position, RequestError, ShardId, Timestamp,
+};
 use tidegate_live::{Client, RedisServer, wait};
 
 /// A read of these consumers blocks for 5 s; a request must not wait for it.

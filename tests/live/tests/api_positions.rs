@@ -50,7 +50,8 @@ async fn is_next(consumer: &Handle, expected: &[&str], what: &str) {
 async fn shown(consumer: &Handle, count: usize) -> Vec<String> {
     let messages = take(consumer, count).await;
     nothing_comes(consumer, millis(50)).await;
-    let mut shown: Vec<_> = messages.iter().map(|m| format!("{}/{} {}", m.stream(), m.shard(), id(m))).collect();
+    let mut shown: Vec<_> =
+        messages.iter().map(|m| format!("{}/{} {}", m.stream(), m.shard(), id(m))).collect();
     shown.sort();
     shown
 }
@@ -185,7 +186,12 @@ fn a_seek_leaves_the_group() {
             let acked = &first[..4];
             let late = &first[4..6];
             let still = |id: &&String| before.iter().any(|entry| entry.id == **id);
-            first[6..].iter().chain(late.iter().filter(still)).chain(&more).filter(|id| !acked.contains(id)).cloned()
+            first[6..]
+                .iter()
+                .chain(late.iter().filter(still))
+                .chain(&more)
+                .filter(|id| !acked.contains(id))
+                .cloned()
         }
         .collect();
         while received.0.len() < rest.len() {
@@ -248,7 +254,10 @@ fn a_later_move_takes_the_place_of_an_earlier_one() {
             let superseded = Err(ConsumerError::Failed(Error::Superseded));
             for (task, waiting) in moving.into_iter().zip(waiting) {
                 let answer = within("the others", wait::PATIENCE, task).await.unwrap();
-                assert!(answer == superseded || (!waiting && answer == Ok(())), "{answer:?}, waited {waiting}");
+                assert!(
+                    answer == superseded || (!waiting && answer == Ok(())),
+                    "{answer:?}, waited {waiting}"
+                );
             }
             is_next(&consumer, &IDS[5..], "the last of four moves").await;
             // And by a close.

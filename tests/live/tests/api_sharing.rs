@@ -116,7 +116,10 @@ fn all_who_wait_are_woken_when_there_is_something_for_each() {
                 tokio::task::yield_now().await;
             }
             let sent = if round % 3 == 0 {
-                redis.atomically(&[&["XADD", "orders", "*", "msg", "a"], &["XADD", "orders", "*", "msg", "b"]]);
+                redis.atomically(&[
+                    &["XADD", "orders", "*", "msg", "a"],
+                    &["XADD", "orders", "*", "msg", "b"],
+                ]);
                 redis.add("orders", ["c", "d"]);
                 4
             } else {
@@ -151,7 +154,11 @@ fn threads_with_runtimes_of_their_own_share_a_handle() {
         .into();
     // The runtime that drives the consumer is this thread's.
     let mut messages = home.block_on(work(&consumer, &total, COUNT));
-    home.block_on(async { while foreign.iter().any(|t| !t.is_finished()) { tokio::time::sleep(millis(1)).await } });
+    home.block_on(async {
+        while foreign.iter().any(|t| !t.is_finished()) {
+            tokio::time::sleep(millis(1)).await
+        }
+    });
     for thread in foreign {
         let some = thread.join().unwrap();
         assert!(!some.is_empty(), "a thread that got none of {COUNT}");
@@ -348,7 +355,8 @@ fn a_real_time_consumer_may_pause_and_loses_nothing() {
         assert_eq!(ids(&take(&consumer, 3_000).await), sent);
         // A close while paused ends those who wait.
         consumer.pause().await.unwrap();
-        let (ended, closed) = tokio::join!(within("the end", wait::PATIENCE, consumer.next()), consumer.close());
+        let (ended, closed) =
+            tokio::join!(within("the end", wait::PATIENCE, consumer.next()), consumer.close());
         assert_eq!((ended.map(|m| m.is_some()), closed), (Ok(false), Ok(())));
     });
 }

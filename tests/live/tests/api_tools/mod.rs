@@ -41,10 +41,7 @@ pub(crate) fn from_the_beginning() -> ConsumerOptions {
 }
 
 pub(crate) fn claims(interval_ms: u64, idle_ms: u64) -> ClaimOptions {
-    ClaimOptions::Every {
-        interval: Duration::from_millis(interval_ms),
-        idle: Duration::from_millis(idle_ms),
-    }
+    ClaimOptions::Every { interval: Duration::from_millis(interval_ms), idle: Duration::from_millis(idle_ms) }
 }
 
 pub(crate) fn millis(millis: u64) -> Duration {
