@@ -389,3 +389,47 @@ fn notices_that_nobody_takes_are_bounded() {
         .count();
     assert!(notices <= 3, "{notices} notices");
 }
+
+/// Two connections, greeted, one key found, its group there: the first read is at the server.
+fn reading() -> (Machine, Vec<ConnId>) {
+    let streams = vec!["orders".into()];
+    let mut machine = Machine::new(Setup { streams, ..setup(group()) }).unwrap();
+    let open = opened(&mut machine);
+    for conn in &open {
+        for reply in [&b"%0\r\n"[..], b"+OK\r\n", b":7\r\n"] {
+            answer(&mut machine, *conn, reply);
+        }
+    }
+    answer(&mut machine, open[1], b":1\r\n");
+    for _ in 0..8 {
+        answer(&mut machine, open[1], b":0\r\n");
+    }
+    answer(&mut machine, open[1], b"%1\r\n$17\r\nlast-generated-id\r\n$3\r\n9-0\r\n");
+    answer(&mut machine, open[1], b"+OK\r\n");
+    assert!(written(&mut machine, open[0]).contains("XREADGROUP"));
+    (machine, open)
+}
+
+fn closes(commands: &[Command]) -> bool {
+    commands.iter().any(|command| matches!(command, Command::Close { .. }))
+}
+
+#[test]
+fn a_silent_server_is_left_and_a_process_that_was_stopped_itself_looks_first() {
+    let limits = Limits::default();
+    let patience = limits.block + limits.response_timeout;
+    // The driver wakes in time, again and again, and nothing comes.
+    let (mut machine, _) = reading();
+    let mut now = Instant::from_nanos(10);
+    let silent = (0..40).any(|_| {
+        now = now + Duration::from_millis(500);
+        machine.handle(now, Event::Tick);
+        closes(&commands(&mut machine))
+    });
+    assert!(silent && now >= Instant::from_nanos(10) + patience, "{now:?}");
+    // The driver was stopped for longer than that: what came meanwhile is to be read.
+    let (mut machine, open) = reading();
+    machine.handle(Instant::from_nanos(10) + patience * 10, Event::Tick);
+    assert!(!closes(&commands(&mut machine)));
+    assert!(machine.wants_read(open[0]));
+}

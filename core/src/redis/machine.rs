@@ -146,6 +146,8 @@ pub struct Machine {
     pub(super) chunks: Vec<Chunk>,
     pub(super) ids: Vec<SeqNo>,
     pub(super) stats: Stats,
+    /// As `Wait` said last.
+    wake_at: Instant,
     /// Where bytes for a connection that is no more go.
     nowhere: BytesMut,
 }
@@ -253,6 +255,7 @@ impl Machine {
             chunks: Vec::new(),
             ids: Vec::new(),
             stats: Stats::default(),
+            wake_at: Instant::MAX,
             nowhere: BytesMut::new(),
             random,
             config: Config {
@@ -312,6 +315,17 @@ impl Machine {
         self.finish(Phase::Failed(error));
     }
 
+    fn pass_time(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if self.now > self.wake_at + OVERSLEPT {
+            // It was us who were silent (a stopped process, a sleeping machine): what the server
+            // answered meanwhile is still to be read.
+            self.reader.be_patient(self.now);
+            self.control.be_patient(self.now);
+            self.wake_at = Instant::MAX;
+        }
+    }
+
     /// Everything that can be done now.
     fn pump(&mut self) {
         if self.is_over() {
@@ -365,12 +379,15 @@ impl Machine {
     }
 }
 
+/// A driver that wakes so much too late was not running.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
 /// How soon a CLIENT UNBLOCK that came before its read is sent again: about a round trip.
 pub(super) const UNBLOCK_AFTER: Duration = Duration::from_millis(1);
 
 impl Contract for Machine {
     fn handle(&mut self, now: Instant, event: Event) {
-        self.now = self.now.max(now);
+        self.pass_time(now);
         match event {
             Event::Tick => {}
             Event::Opened { conn } => self.on_opened(conn),
@@ -396,7 +413,7 @@ impl Contract for Machine {
     }
 
     fn request(&mut self, now: Instant, request: Request) -> Result<Option<Ticket>, RequestError> {
-        self.now = self.now.max(now);
+        self.pass_time(now);
         let ticket = self.on_request(request)?;
         self.pump();
         Ok(ticket)
@@ -413,7 +430,11 @@ impl Contract for Machine {
         match self.commands.pop_front() {
             Some(command) => command,
             None if self.is_over() => Command::Wait(None),
-            None => Command::Wait(self.next_wake()),
+            None => {
+                let wake = self.next_wake();
+                self.wake_at = wake.map_or(Instant::MAX, |wake| wake.at);
+                Command::Wait(wake)
+            }
         }
     }
 
