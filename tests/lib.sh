@@ -15,6 +15,7 @@ refuse() {
 }
 
 begin() {
+    rm -f "$logs"/tests.log "$logs"/live.log
     trap at_exit EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -115,7 +116,15 @@ stop_step() {
     step_group=
 }
 
+# The figures of all cargo test runs, on a line of their own.
+count_tests() {
+    cat "$logs"/tests.log "$logs"/live.log 2>/dev/null | awk '
+        /^test result:/ { for (i = 2; i <= NF; i++) { if ($i == "passed;") p += $(i-1); if ($i == "failed;") f += $(i-1) } }
+        END { printf "%d passed, %d failed\n", p, f }'
+}
+
 verdict() {
+    count_tests
     if [ ${#failed[@]} -eq 0 ]; then
         echo "tests/run: all green in $(took "$started")"
     else
