@@ -71,7 +71,7 @@ pub enum RespError {
         /// The bound that it passed.
         bound: u32,
     },
-    /// [`Bounds::depth`](super::Bounds::depth).
+    /// [`Bounds`](super::Bounds)'s `depth`.
     #[error("aggregates are nested deeper than the bound of {bound}")]
     TooDeep {
         /// The bound that it passed.
