@@ -253,6 +253,34 @@ impl Machine {
     }
 }
 
+/// A member that leaves for good.
+impl Machine {
+    /// What was handed to us and isn't acked goes to the others at once, not when it has been
+    /// idle for long enough. Nobody is waited for longer than the close may take.
+    pub(super) fn hand_back(&mut self, slot: Slot, after: SeqNo) {
+        let patience = self.config.options.limits.response_timeout;
+        let (name, config) = (&self.keys.at(slot).name, &self.config);
+        self.control.send(self.now, Task::Left { slot }, patience, |out| {
+            command::pending(out, name, &config.group, &config.consumer, after, SeqNo::MAX, TOUCH_MAX);
+        });
+    }
+
+    pub(super) fn on_left(&mut self, slot: Slot, answer: &Answer) {
+        let Some(idle) = self.cycle.idle() else { return };
+        let ids: Vec<SeqNo> = pending_rows(answer).into_iter().map(|(seq, _)| seq).collect();
+        let Some(last) = ids.last() else { return };
+        if ids.len() >= TOUCH_MAX {
+            self.hand_back(slot, last.next());
+        }
+        let idle_ms = u64::try_from(idle.as_millis()).unwrap_or(u64::MAX);
+        let patience = self.config.options.limits.response_timeout;
+        let (name, config) = (&self.keys.at(slot).name, &self.config);
+        self.control.send(self.now, Task::Touch, patience, |out| {
+            command::hand_back(out, name, &config.group, &config.consumer, &ids, idle_ms);
+        });
+    }
+}
+
 /// XPENDING, extended: id and delivery count of each row.
 fn pending_rows(answer: &Answer) -> Vec<(SeqNo, u32)> {
     let Answer::Value(value) = answer else { return Vec::new() };

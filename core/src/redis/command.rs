@@ -206,6 +206,24 @@ pub(super) fn touch(
     command.arg("JUSTID");
 }
 
+/// XCLAIM … IDLE … JUSTID for own entries: they look as if nobody had touched them for `idle_ms`,
+/// so that the next claim of any other member takes them.
+pub(super) fn hand_back(
+    out: &mut BytesMut,
+    key: &[u8],
+    group: &[u8],
+    consumer: &[u8],
+    ids: &[SeqNo],
+    idle_ms: u64,
+) {
+    let mut command = Command::new(out, 8 + ids.len());
+    command.arg("XCLAIM").arg(key).arg(group).arg(consumer).arg("0");
+    for id in ids {
+        command.seq(*id);
+    }
+    command.arg("IDLE").uint(idle_ms).arg("JUSTID");
+}
+
 /// Removes a member, unless something is pending for it: looked at and done in one step, as
 /// XGROUP DELCONSUMER alone would drop its pending entries for good. Answers -1 where it stays.
 pub(super) fn depart(out: &mut BytesMut, key: &[u8], group: &[u8], consumer: &[u8]) {
@@ -269,6 +287,10 @@ mod tests {
             (
                 Box::new(|out: &mut _| touch(out, b"a", b"g", b"c", &[id], Some(2))),
                 "XCLAIM a g c 0 5-1 RETRYCOUNT 2 JUSTID",
+            ),
+            (
+                Box::new(|out: &mut _| hand_back(out, b"a", b"g", b"c", &[id], 60_000)),
+                "XCLAIM a g c 0 5-1 IDLE 60000 JUSTID",
             ),
         ] {
             assert_eq!(words(write), expected);

@@ -152,6 +152,7 @@ impl Machine {
             Task::ExistsAny { .. }
             | Task::Forget { .. }
             | Task::Owned { .. }
+            | Task::Left { .. }
             | Task::Touch
             | Task::Unblock
             | Task::Depart
@@ -251,6 +252,7 @@ impl Machine {
             Task::Claim(claim) => self.on_claim(claim, answer),
             Task::Count(held) => self.deliver_held(held, Some(&answer)),
             Task::Owned { slot, ids } => self.on_owned(slot, ids, &answer),
+            Task::Left { slot } => self.on_left(slot, &answer),
             Task::Unblock => self.on_unblock(&answer),
             Task::Lag { slot } => self.on_lag(slot, &answer),
             Task::Check { slot } => self.on_check(slot, &answer),

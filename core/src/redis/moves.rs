@@ -2,7 +2,8 @@
 //!
 //! A seek or rewind leaves the group, as a group has one position for all its members: what was
 //! acked is committed, what was not stays pending for the others, and reading goes on without
-//! the group. A close stops reading, commits, and leaves.
+//! the group. A close stops reading, commits, hands what is still un-acked to the other members
+//! (if nobody will come back under this name), and leaves.
 //!
 //! **Invariant:** after a seek, a rewind or a close was asked for, nothing that was read before
 //! is handed out any more.
@@ -20,7 +21,7 @@ use crate::delivery::{Delivery, Notice};
 use crate::error::{Error, RequestError};
 use crate::options::Start;
 use crate::request::{Outcome, Request, Ticket};
-use crate::stream::StreamKey;
+use crate::stream::{SeqNo, StreamKey};
 
 impl Machine {
     pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
@@ -211,6 +212,9 @@ impl Machine {
             let patience = self.config.options.limits.response_timeout;
             let ready: Vec<_> = self.keys.ready_slots().collect();
             for slot in ready {
+                if self.cycle.idle().is_some() {
+                    self.hand_back(slot, SeqNo::ZERO);
+                }
                 let (name, config) = (&self.keys.at(slot).name, &self.config);
                 self.control.send(self.now, Task::Depart, patience, |out| {
                     command::depart(out, name, &config.group, &config.consumer);

@@ -55,6 +55,10 @@ pub(super) enum Task {
         slot: Slot,
         ids: Vec<SeqNo>,
     },
+    /// XPENDING: what is ours at the end.
+    Left {
+        slot: Slot,
+    },
     /// XCLAIM … JUSTID.
     Touch,
     /// CLIENT UNBLOCK.
@@ -157,7 +161,7 @@ impl Task {
             Self::Create { .. } => "XGROUP CREATE",
             Self::Commit { .. } | Self::Forget { .. } => "XACK",
             Self::Claim(_) => "XAUTOCLAIM",
-            Self::Count(_) | Self::Owned { .. } => "XPENDING",
+            Self::Count(_) | Self::Owned { .. } | Self::Left { .. } => "XPENDING",
             Self::Touch => "XCLAIM",
             Self::Unblock => "CLIENT UNBLOCK",
             Self::Depart => "EVAL",
