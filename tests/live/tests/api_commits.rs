@@ -138,7 +138,7 @@ fn after_a_close_nothing_acked_is_pending_in_each_mode() {
             }
             if mode != "immediate" {
                 // Whatever was not acked comes again, to another member, and nothing else.
-                let options = member("two").claim(claims(50, 1)).auto_commit(BY_HAND);
+                let options = member("two").claim(claims(50, 200)).auto_commit(BY_HAND);
                 let other = open(&server.url(mode), options).await;
                 let rest = if acks { 2_700 } else { 2_690 };
                 let mut received = Received::default();

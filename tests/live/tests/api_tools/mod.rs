@@ -64,8 +64,13 @@ pub(crate) fn open(url: &str, options: ConsumerOptions) -> impl Future<Output = 
 
 /// What the future answers, within this long.
 #[track_caller]
-pub(crate) fn within<F: Future>(what: &str, limit: Duration, future: F) -> impl Future<Output = F::Output> {
+pub(crate) fn within<F: Future>(
+    what: &str,
+    limit: Duration,
+    future: F,
+) -> impl Future<Output = F::Output> + use<F> {
     let at = std::panic::Location::caller();
+    let what = what.to_owned();
     async move {
         match tokio::time::timeout(limit, future).await {
             Ok(output) => output,
