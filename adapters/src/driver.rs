@@ -24,7 +24,7 @@ use tidegate_core::{
 };
 
 use crate::handle::Shared;
-use crate::lane::{Ask, Gathered, lock};
+use crate::lane::{Ask, Gathered, Room, lock};
 use crate::link::{Link, Step};
 use crate::reply::Reply;
 use crate::runtime::{Runtime, Timer};
@@ -35,7 +35,7 @@ const ROUNDS: usize = 16;
 /// How long a consumer that everybody dropped may take to commit and leave.
 const ABANDONED: Duration = Duration::from_secs(1);
 
-pub(crate) struct Driver<R: Runtime, M> {
+pub(crate) struct Driver<R: Runtime, M: Machine> {
     // The first field, so that the end is known before the replies are dropped.
     end: End,
     runtime: R,
@@ -70,11 +70,20 @@ struct End {
 
 impl Drop for End {
     fn drop(&mut self) {
-        let left = lock(&self.shared.lane).leave(None);
+        let left = lock(&self.shared.lane).leave();
         drop(left);
         lock(&self.shared.subscribers).end();
         self.shared.available.notify(usize::MAX);
         self.shared.state.notify(usize::MAX);
+    }
+}
+
+impl<R: Runtime, M: Machine> Drop for Driver<R, M> {
+    fn drop(&mut self) {
+        // A machine that panicked is asked nothing more.
+        if !std::thread::panicking() {
+            lock(&self.end.shared.lane).keep_stats(self.machine.stats());
+        }
     }
 }
 
@@ -104,7 +113,9 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
             for _ in 0..ROUNDS {
                 let progress = self.round(cx);
                 if self.over && self.tickets.is_empty() && self.moved.is_empty() {
-                    lock(&self.end.shared.lane).leave(Some(self.machine.stats()));
+                    let mut lane = lock(&self.end.shared.lane);
+                    lane.keep_stats(self.machine.stats());
+                    drop(lane.leave());
                     return Poll::Ready(());
                 }
                 if !progress {
@@ -117,15 +128,18 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
     }
 
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        let (gathered, room) = self.exchange(cx);
+        let (gathered, mut room) = self.exchange(cx);
         let mut progress = !gathered.is_empty();
         progress |= self.tick(cx);
         self.hand_in(gathered);
         progress |= self.read(cx);
+        // What came goes to the application before anything is written: it works meanwhile.
+        progress |= self.take_deliveries(&mut room);
+        self.publish();
         let (commanded, wake) = self.carry_out();
         progress |= commanded;
         progress |= self.write(cx);
-        progress |= self.take_deliveries(room);
+        progress |= self.take_deliveries(&mut room);
         let appetite = self.machine.ack_appetite().max(1);
         progress |= std::mem::replace(&mut self.appetite, appetite) != appetite;
         // With progress there is another round, and a later word on when to wake.
@@ -135,7 +149,7 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         progress
     }
 
-    fn exchange(&mut self, cx: &mut Context<'_>) -> (Gathered, (usize, usize)) {
+    fn exchange(&mut self, cx: &mut Context<'_>) -> (Gathered, Room) {
         let shared = &self.end.shared;
         let news = !self.moved.is_empty();
         let mut lane = lock(&shared.lane);
@@ -145,11 +159,7 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         self.over |= matches!(lane.terminal(), Some(Err(_)));
         drop(lane);
         if news {
-            // Each waiter that takes something wakes the next while there is more.
-            shared.available.notify(if self.ended { usize::MAX } else { 1 });
-            if self.ended {
-                shared.state.notify(usize::MAX);
-            }
+            self.tell();
         }
         (gathered, room)
     }
@@ -345,24 +355,46 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         }
     }
 
-    /// As much as the lane has room for. It gets them at the next exchange.
-    fn take_deliveries(&mut self, (mut batches, mut messages): (usize, usize)) -> bool {
+    /// Deliveries into the lane, and the word to who waits for them.
+    fn publish(&mut self) {
+        if self.moved.is_empty() {
+            return;
+        }
+        let mut lane = lock(&self.end.shared.lane);
+        self.moved.drain(..).for_each(|delivery| lane.put(delivery));
+        self.ended = lane.terminal().is_some();
+        self.over |= matches!(lane.terminal(), Some(Err(_)));
+        drop(lane);
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let shared = &self.end.shared;
+        // Each waiter that takes something wakes the next while there is more.
+        shared.available.notify(if self.ended { usize::MAX } else { 1 });
+        if self.ended {
+            shared.state.notify(usize::MAX);
+        }
+    }
+
+    /// As much as the lane has room for. It gets them when they are published, or at the next
+    /// exchange.
+    fn take_deliveries(&mut self, room: &mut Room) -> bool {
         let before = (self.more, self.moved.len());
         self.more = true;
-        while !self.ended && (batches > 0 || messages > 0) {
+        while !self.ended && room.is_left() {
             let Some(delivery) = self.machine.poll_delivery() else {
                 self.more = false;
                 break;
             };
-            match &delivery {
-                Delivery::Batch(batch) => {
-                    batches = batches.saturating_sub(1);
-                    messages = messages.saturating_sub(batch.len());
-                }
-                Delivery::End | Delivery::Failed(_) => (batches, messages) = (0, 0),
-                Delivery::Assigned(_) | Delivery::Revoked(_) => {}
+            if let Delivery::Batch(batch) = &delivery {
+                room.handle_moved(batch);
             }
+            let last = matches!(delivery, Delivery::End | Delivery::Failed(_));
             self.moved.push(delivery);
+            if last {
+                break;
+            }
         }
         before != (self.more, self.moved.len())
     }

@@ -15,7 +15,7 @@ use tidegate_core::{
 };
 
 use crate::driver::Driver;
-use crate::lane::{Ask, Attempt, Lane, Taken, lock};
+use crate::lane::{Ask, Attempt, Lane, Share, Taken, lock};
 use crate::notices::{Notices, Subscribers};
 use crate::reply::reply;
 use crate::runtime::Runtime;
@@ -36,7 +36,7 @@ where
 {
     let delayed = matches!(options.auto_commit, AutoCommit::Delayed { .. });
     let shared = Arc::new(Shared {
-        lane: Mutex::new(Lane::new(delayed, options.limits.requests_max)),
+        lane: Mutex::new(Lane::new(delayed, options.limits.requests_max, Share::of(&options.limits))),
         available: Event::new(),
         state: Event::new(),
         subscribers: Mutex::new(Subscribers::new(options.limits.notices_max)),

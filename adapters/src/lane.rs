@@ -13,8 +13,8 @@
 //! **Invariant:** the driver's waker is put down in the very exchange that takes what was
 //! gathered, so nothing can fall between the two.
 //!
-//! **Invariant:** the lane holds at most two batches, or [`MESSAGES`] messages and one batch,
-//! whichever is more; the machine holds the rest, where a seek or a rebalance can withdraw it.
+//! **Invariant:** the lane holds its [`Share`] of the limits and one batch at most; the machine
+//! holds the rest, where a seek or a rebalance can withdraw it.
 //!
 //! **Invariant:** once `terminal` is set nothing is put in any more.
 
@@ -23,16 +23,46 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use tidegate_core::{
-    AckRange, Assignment, Batch, ConsumerError, Delivery, Message, Messages, Outcome, Request, RequestError,
+    AckRange, Assignment, Batch, ConsumerError, Delivery, Limits, Message, Messages, Outcome, Request, RequestError,
     Stats,
 };
 
 use crate::reply::Reply;
 
-/// Small batches are moved until so many messages wait, lest each wakes the driver.
-const MESSAGES: usize = 256;
-/// How many batches are moved in any case.
-const BATCHES: usize = 2;
+/// How much waits here, of all that may wait for the application: enough that the driver isn't
+/// woken for each small batch.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Share {
+    messages: usize,
+    bytes: usize,
+}
+
+impl Share {
+    pub(crate) fn of(limits: &Limits) -> Self {
+        Self { messages: limits.lane_records_max / 4, bytes: limits.lane_bytes_max / 8 }
+    }
+}
+
+/// What the driver may move.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Room {
+    messages: usize,
+    bytes: usize,
+    /// Nothing is queued: one batch in any case.
+    empty: bool,
+}
+
+impl Room {
+    pub(crate) fn is_left(self) -> bool {
+        self.empty || (self.messages > 0 && self.bytes > 0)
+    }
+
+    pub(crate) fn handle_moved(&mut self, batch: &Batch) {
+        self.empty = false;
+        self.messages = self.messages.saturating_sub(batch.len());
+        self.bytes = self.bytes.saturating_sub(batch.bytes());
+    }
+}
 
 /// A poisoned lock is taken all the same: what panicked under it was not the lane.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -85,6 +115,8 @@ pub(crate) struct Lane {
     queue: VecDeque<Delivery>,
     queued_batches: usize,
     queued_messages: usize,
+    queued_bytes: usize,
+    share: Share,
     acks: Vec<AckRange>,
     taken: Vec<AckRange>,
     /// Messages in `acks` and `taken`.
@@ -111,13 +143,15 @@ pub(crate) struct Lane {
 
 /// For the application.
 impl Lane {
-    pub(crate) fn new(delayed: bool, asks_max: usize) -> Self {
+    pub(crate) fn new(delayed: bool, asks_max: usize, share: Share) -> Self {
         Self {
             current: None,
             at: 0,
             queue: VecDeque::new(),
             queued_batches: 0,
             queued_messages: 0,
+            queued_bytes: 0,
+            share,
             acks: Vec::new(),
             taken: Vec::new(),
             gathered: 0,
@@ -255,13 +289,15 @@ impl Lane {
     fn start(&mut self, batch: Batch) -> Option<Waker> {
         self.queued_batches -= 1;
         self.queued_messages -= batch.len();
+        self.queued_bytes -= batch.bytes();
         self.current = Some(batch);
         self.at = 0;
         if self.wants_refill() { self.waker.take() } else { None }
     }
 
     fn wants_refill(&self) -> bool {
-        self.more && self.queued_batches < BATCHES && self.queued_messages < MESSAGES / 2
+        let half = self.queued_messages <= self.share.messages / 2 && self.queued_bytes <= self.share.bytes / 2;
+        self.more && (half || self.queued_batches == 0)
     }
 
     #[inline]
@@ -306,12 +342,17 @@ impl Lane {
         }
     }
 
-    /// How much the driver may move: batches, and messages if it is batches enough.
-    pub(crate) fn room(&self) -> (usize, usize) {
+    pub(crate) fn room(&self) -> Room {
         if self.terminal.is_some() {
-            return (0, 0);
+            return Room { messages: 0, bytes: 0, empty: false };
         }
-        (BATCHES.saturating_sub(self.queued_batches), MESSAGES.saturating_sub(self.queued_messages))
+        let messages = usize::try_from(self.waiting()).unwrap_or(usize::MAX);
+        let bytes = self.queued_bytes + self.current.as_ref().map_or(0, Batch::bytes);
+        Room {
+            messages: self.share.messages.saturating_sub(messages),
+            bytes: self.share.bytes.saturating_sub(bytes),
+            empty: self.queued_batches == 0,
+        }
     }
 
     pub(crate) fn put(&mut self, delivery: Delivery) {
@@ -323,6 +364,7 @@ impl Lane {
             Delivery::Batch(batch) => {
                 self.queued_batches += 1;
                 self.queued_messages += batch.len();
+                self.queued_bytes += batch.bytes();
                 self.queue.push_back(Delivery::Batch(batch));
             }
             Delivery::End => self.terminal = Some(Ok(())),
@@ -343,6 +385,7 @@ impl Lane {
         self.queue.retain(|delivery| !matches!(delivery, Delivery::Batch(_)));
         self.queued_batches = 0;
         self.queued_messages = 0;
+        self.queued_bytes = 0;
     }
 
     /// Closed, as far as the application is concerned. How many acks came too late.
@@ -358,12 +401,16 @@ impl Lane {
         messages
     }
 
+    /// The last word, in case the driver goes without another.
+    pub(crate) fn keep_stats(&mut self, stats: Stats) {
+        self.last_stats = stats;
+    }
+
     /// The driver is gone. What still waits for it is answered by being dropped, unlocked.
-    pub(crate) fn leave(&mut self, stats: Option<Stats>) -> VecDeque<Ask> {
+    pub(crate) fn leave(&mut self) -> VecDeque<Ask> {
         self.terminal.get_or_insert(Err(ConsumerError::Stopped));
         self.gone = true;
         self.waker = None;
-        self.last_stats = stats.unwrap_or(self.last_stats);
         std::mem::take(&mut self.asks)
     }
 }

@@ -49,7 +49,7 @@ pub enum UrlError {
     #[error("the URL names no host, or an empty one: write {0}://host/stream")]
     NoHost(Box<str>),
     /// A host can't be read.
-    #[error("'{0}' is no host[:port]: the port is 1 to 65535, an IPv6 address stands in brackets")]
+    #[error("'{0}', with what follows it, is no host[:port]: the port is 1 to 65535, an IPv6 address stands in brackets")]
     Host(Box<str>),
     /// A host can't be read, and an `@` after it says that it may be a password.
     #[error(
@@ -180,7 +180,9 @@ fn parse_host(text: &str) -> Result<Endpoint, UrlError> {
     if text.is_empty() || text.starts_with(':') {
         return Err(UrlError::NoHost("redis".into()));
     }
-    let wrong = || UrlError::Host(text.escape_debug().to_string().into());
+    // What stands where a port should may be a password whose host was forgotten.
+    let shown = if text.starts_with('[') { text } else { text.split(':').next().unwrap_or_default() };
+    let wrong = || UrlError::Host(shown.escape_debug().to_string().into());
     let url = Url::parse(&format!("redis://{text}/")).map_err(|_| wrong())?;
     let host = match url.host() {
         Some(Host::Domain(name)) => {

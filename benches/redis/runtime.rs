@@ -14,7 +14,7 @@ pub(crate) enum Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn run(self, work: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
+    pub(crate) fn run<T>(self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let mut builder = match self {
             Self::Multi => tokio::runtime::Builder::new_multi_thread(),
             Self::Current => tokio::runtime::Builder::new_current_thread(),

@@ -46,7 +46,14 @@ impl Contender for Tidegate {
     }
 
     fn consume(&self, job: &Job, tally: &mut Tally) -> Result<(), Failure> {
-        self.runtime.run(consume(job, self.batches, self.acks, tally))
+        // As a service does: the work is a task of the runtime, not its main.
+        let (job, batches, acks) = (job.clone(), self.batches, self.acks);
+        let mut own = std::mem::replace(tally, Tally::start(0, false));
+        *tally = self.runtime.run(async move {
+            let work = async move { consume(&job, batches, acks, &mut own).await.map(|()| own) };
+            tokio::spawn(work).await?
+        })?;
+        Ok(())
     }
 }
 

@@ -10,7 +10,8 @@ use crate::error::Error;
 #[non_exhaustive]
 pub struct Limits {
     /// Messages that wait for the application before the broker is asked for no more. Default
-    /// 4,096; reached to within what was already asked for (at most 2 × `batch`).
+    /// 4,096; reached to within what was already asked for (at most 2 × `batch`). A quarter more,
+    /// or one batch, may wait in the handle.
     pub lane_records_max: usize,
     /// Bytes that wait for the application before nothing more is read from the network; read
     /// again at half. Default 4 MiB; reached to within one read.
@@ -54,7 +55,8 @@ pub struct Limits {
     pub reply_bulk_max: usize,
     /// Most elements of one aggregate of a reply. Default 4,194,304.
     pub reply_elements_max: usize,
-    /// Longest reply in bytes. Default 1 GiB.
+    /// Longest reply in bytes; of a read or a claim, whose entries are handed on as they come,
+    /// the longest entry. Default 1 GiB.
     pub reply_bytes_max: usize,
 }
 

@@ -26,6 +26,8 @@ use crate::timer::Wake;
 
 /// Most rows asked for by one XPENDING.
 const ROWS_MAX: usize = 10_000;
+/// XPENDING commands for keep-alives that may be without an answer.
+const TOUCHES_MAX: usize = 8;
 /// Most ids touched by one XCLAIM.
 const TOUCH_MAX: usize = 1_000;
 
@@ -62,7 +64,8 @@ impl Machine {
             }
         }
         let Some(touch_after) = self.cycle.touch_after() else { return };
-        while self.control.outgoing().len() < outgoing_max {
+        // One round at a time: a server that is slower than the idle time mustn't be flooded.
+        while self.control.outgoing().len() < outgoing_max && !self.is_touching() {
             let mut ids = Vec::new();
             let Some(slot) = self.ledger.next_aging(self.now, touch_after, TOUCH_MAX, &mut ids) else {
                 break;
@@ -72,11 +75,16 @@ impl Machine {
         }
     }
 
+    fn is_touching(&self) -> bool {
+        self.touching >= TOUCHES_MAX
+    }
+
     pub(super) fn claim_wake(&self) -> Option<Wake> {
         if !self.acks() || self.phase != Phase::Running {
             return None;
         }
-        let room = self.control.outgoing().len() < self.config.options.limits.outgoing_bytes_max;
+        let limits = &self.config.options.limits;
+        let room = self.control.outgoing().len() < limits.outgoing_bytes_max && !self.is_touching();
         let touch = self.cycle.touch_after().filter(|_| room);
         let touch = touch.and_then(|after| self.ledger.next_aging_at(after));
         let touch = touch.map(|at| Wake { at, why: "show that long work is alive" });
@@ -86,6 +94,7 @@ impl Machine {
     fn ask_which_are_ours(&mut self, slot: Slot, ids: Vec<SeqNo>) {
         let (Some(&first), Some(&last)) = (ids.first(), ids.last()) else { return };
         let rows = (ids.len() * 2).min(ROWS_MAX);
+        self.touching += 1;
         let patience = self.config.options.limits.response_timeout;
         let (name, config) = (&self.keys.at(slot).name, &self.config);
         self.control.send(self.now, Task::Owned { slot, ids }, patience, |out| {
@@ -94,6 +103,7 @@ impl Machine {
     }
 
     pub(super) fn on_owned(&mut self, slot: Slot, ids: Vec<SeqNo>, answer: &Answer) {
+        self.touching = self.touching.saturating_sub(1);
         let rows = pending_rows(answer);
         let asked = (ids.len() * 2).min(ROWS_MAX);
         let ours: Vec<SeqNo> =

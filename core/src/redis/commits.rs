@@ -23,10 +23,8 @@ impl Machine {
         }
     }
 
+    /// Without a group there is nothing to ack; what was handed out before a seek is stale.
     fn apply_acks(&mut self, ranges: &[AckRange]) {
-        if !self.acks() {
-            return;
-        }
         for range in ranges {
             let report = self.ledger.ack(*range);
             self.schedule.handle_acked(self.now, report.newly);

@@ -10,6 +10,9 @@ use crate::delivery::{Notice, Reason};
 use crate::error::Error;
 use crate::event::{Cause, ConnId};
 
+/// How often a server is tried again, at the start, that accepts a connection and closes it.
+const START_AGAIN: usize = 3;
+
 impl Machine {
     /// Opens what is to be opened, gives up what took too long.
     pub(super) fn pump_links(&mut self) {
@@ -78,9 +81,11 @@ impl Machine {
         }
         let cause = match reason {
             Reason::Connection(cause) => {
-                if self.phase == Phase::Starting && !was_open {
-                    // Every endpoint is tried once before the caller is told.
-                    if attempt as usize >= self.config.endpoints.len() {
+                if self.phase == Phase::Starting {
+                    // Every endpoint is tried once before the caller is told; one that accepts,
+                    // and closes before it is of use, a few times.
+                    let tries = self.config.endpoints.len() + if was_open { START_AGAIN } else { 0 };
+                    if attempt as usize >= tries {
                         return self.fail(self.connect_error(cause));
                     }
                     if current {
@@ -89,8 +94,9 @@ impl Machine {
                 }
                 Reason::Connection(cause)
             }
-            Reason::Error(error @ (Error::Login { .. } | Error::Permission { .. } | Error::Protocol(_)))
-                if self.phase == Phase::Starting =>
+            // What can't serve yet will; anything else is for the caller to mend.
+            Reason::Error(error)
+                if self.phase == Phase::Starting && !matches!(error, Error::Unavailable { .. }) =>
             {
                 return self.fail(error);
             }
@@ -148,10 +154,10 @@ impl Machine {
             }
             Task::Claim(claim) => self.abandon_claim(claim),
             Task::Count(held) => self.deliver_held(held, None),
+            Task::Owned { .. } => self.touching = self.touching.saturating_sub(1),
             // Asked again in its time: the ledger or a timer remembers.
             Task::ExistsAny { .. }
             | Task::Forget { .. }
-            | Task::Owned { .. }
             | Task::Left { .. }
             | Task::Touch
             | Task::Unblock

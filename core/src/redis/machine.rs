@@ -125,6 +125,8 @@ pub struct Machine {
     pub(super) ledger: Ledger,
     pub(super) schedule: Schedule,
     pub(super) cycle: Cycle,
+    /// Questions about what is still ours that are without an answer.
+    pub(super) touching: usize,
     pub(super) flow: Flow,
     pub(super) epoch: Epoch,
     /// Reading without the group: by the mode, or since a seek.
@@ -236,6 +238,7 @@ impl Machine {
             ledger: Ledger::new(),
             schedule: Schedule::new(options.auto_commit, limits.commit_messages_max, Schedule::IDLE),
             cycle,
+            touching: 0,
             flow: Flow::new(limits.lane_records_max, limits.lane_bytes_max)
                 .with_unacked_max(limits.unacked_max),
             epoch: Epoch(1),

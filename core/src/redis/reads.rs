@@ -57,7 +57,9 @@ impl Machine {
                 self.tell_why_nothing_is_asked(unacked);
                 return;
             }
-            self.reads.stalled = false;
+            if std::mem::replace(&mut self.reads.stalled, false) {
+                self.notice(Notice::Ready);
+            }
             // A read gives up to COUNT of each key: the credit is shared among those that gave.
             let credit = self.flow.credit(unacked) / self.reads.busy.max(1);
             let count = credit.clamp(1, self.config.options.batch);
