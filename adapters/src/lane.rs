@@ -23,8 +23,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 
 use tidegate_core::{
-    AckRange, Assignment, Batch, ConsumerError, Delivery, Limits, Message, Messages, Outcome, Request, RequestError,
-    Stats,
+    AckRange, Assignment, Batch, ConsumerError, Delivery, Limits, Message, Messages, Outcome, Request,
+    RequestError, Stats,
 };
 
 use crate::reply::Reply;
@@ -296,7 +296,8 @@ impl Lane {
     }
 
     fn wants_refill(&self) -> bool {
-        let half = self.queued_messages <= self.share.messages / 2 && self.queued_bytes <= self.share.bytes / 2;
+        let half =
+            self.queued_messages <= self.share.messages / 2 && self.queued_bytes <= self.share.bytes / 2;
         self.more && (half || self.queued_batches == 0)
     }
 

@@ -49,7 +49,9 @@ pub enum UrlError {
     #[error("the URL names no host, or an empty one: write {0}://host/stream")]
     NoHost(Box<str>),
     /// A host can't be read.
-    #[error("'{0}', with what follows it, is no host[:port]: the port is 1 to 65535, an IPv6 address stands in brackets")]
+    #[error(
+        "'{0}', with what follows it, is no host[:port]: the port is 1 to 65535, an IPv6 address stands in brackets"
+    )]
     Host(Box<str>),
     /// A host can't be read, and an `@` after it says that it may be a password.
     #[error(

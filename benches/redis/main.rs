@@ -124,9 +124,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     };
     let report = plan.carry_out(&chosen, &stop)?;
     println!("{report}");
-    if arguments.only.is_empty() {
-        println!("{}", table::alone(plan.runs, if arguments.quick { 300 } else { 3_000 })?);
-        println!("{}", table::cost_by_size(plan.runs));
-    }
+    println!("{}", table::alone(plan.runs, if arguments.quick { 300 } else { 3_000 })?);
+    println!("{}", table::cost_by_size(plan.runs));
     Ok(())
 }

@@ -4,11 +4,25 @@ use super::command;
 use super::fault::{Fault, Reaction};
 use super::link::{Answer, State, error_of};
 use super::machine::{CONTROL, Machine, Phase, READER};
+use super::resp::{End, EndKind, Value};
 use super::task::Task;
 use crate::command::Command;
 use crate::delivery::{Notice, Reason};
 use crate::error::Error;
 use crate::event::{Cause, ConnId};
+
+/// An error that repeats the password is told without it.
+fn conceal(answer: &mut Answer, secret: &str) {
+    let (Answer::Value(Value::Error(words)) | Answer::Stream(End { kind: EndKind::Error(words), .. })) =
+        answer
+    else {
+        return;
+    };
+    let text = String::from_utf8_lossy(words);
+    if !secret.is_empty() && text.contains(secret) {
+        *words = text.replace(secret, &"*".repeat(secret.len())).into_bytes().into();
+    }
+}
 
 /// How often a server is tried again, at the start, that accepts a connection and closes it.
 const START_AGAIN: usize = 3;
@@ -184,7 +198,10 @@ impl Machine {
             let result = link.next_reply(now, &mut chunks);
             link.be_patient(now);
             match result {
-                Ok(Some((mut task, answer))) => {
+                Ok(Some((mut task, mut answer))) => {
+                    if let Some(login) = &self.config.options.login {
+                        conceal(&mut answer, login.password.reveal());
+                    }
                     self.on_chunks(&mut task, &mut chunks);
                     self.on_answer(number, task, answer);
                 }

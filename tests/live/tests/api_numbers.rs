@@ -119,7 +119,7 @@ fn a_short_idle_time_starves_nobody() {
     redis.tell(&["XGROUP", "CREATE", "orders", "crew", "0"]);
     assert_eq!(redis.take("orders", "crew", "dead", 400).len(), 400);
     runtime().block_on(async {
-        let consumer = open(&server.url("orders"), member("one").batch(100).claim(claims(50, 10))).await;
+        let consumer = open(&server.url("orders"), member("one").batch(100).claim(claims(50, 1))).await;
         let mut received = Received::default();
         take(&consumer, 3_000).await.iter().for_each(|message| received.add(message));
         received.each_once(&sent);
