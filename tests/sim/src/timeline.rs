@@ -1,0 +1,1 @@
+//! The timeline: a history as one picture.
