@@ -30,6 +30,8 @@ pub(crate) enum Command {
     Consume(Box<Consume>),
     /// Do a recorded trace again, and fail at the first line that comes out differently.
     Replay(Replay),
+    /// A model broker at a loopback port, for anyone's tests.
+    Serve(crate::serve::Serve),
 }
 
 const CONSUME_EXAMPLES: &str = "\
@@ -398,7 +400,7 @@ mod tests {
         let words = ["tidegate", "consume", "redis://h/s"].iter().chain(words);
         match Cli::try_parse_from(words)?.command {
             Command::Consume(consume) => Ok(consume),
-            Command::Replay(_) => panic!("another command"),
+            _ => panic!("another command"),
         }
     }
 

@@ -14,6 +14,7 @@ mod progress;
 mod record;
 mod replay;
 mod screen;
+mod serve;
 mod stop;
 
 use std::process::ExitCode;
@@ -22,6 +23,7 @@ fn main() -> ExitCode {
     let done = match args::read().command {
         args::Command::Consume(consume) => consume::run(*consume),
         args::Command::Replay(args) => replay::run(&args),
+        args::Command::Serve(args) => serve::run(&args),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -50,6 +50,8 @@ pub(super) struct Key {
     pub(super) recovered: bool,
     /// The operator was told that it can't be read.
     pub(super) stalled: bool,
+    /// Assigned, and not revoked since.
+    pub(super) announced: bool,
     pub(super) backoff: Backoff,
     pub(super) lag: Option<u64>,
 }
@@ -137,6 +139,7 @@ impl Keys {
             fresh: false,
             recovered: false,
             stalled: false,
+            announced: false,
             backoff,
             lag: None,
         });

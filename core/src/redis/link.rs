@@ -146,11 +146,14 @@ impl Link {
         says
     }
 
-    pub(super) fn handle_wrote(&mut self, n: usize) {
-        self.outgoing.advance(n.min(self.outgoing.len()));
+    /// How many bytes it was: never more than there were, whatever a driver says.
+    pub(super) fn handle_wrote(&mut self, n: usize) -> usize {
+        let n = n.min(self.outgoing.len());
+        self.outgoing.advance(n);
         if self.outgoing.is_empty() {
             self.write_said = false;
         }
+        n
     }
 
     /// How many commands are not answered.

@@ -407,8 +407,8 @@ impl Contract for Machine {
             }
             Event::Wrote { conn, n } => {
                 if let Some(link) = self.link_mut(conn) {
-                    link.handle_wrote(n);
-                    self.stats.bytes_sent += n as u64;
+                    let sent = link.handle_wrote(n);
+                    self.stats.bytes_sent += sent as u64;
                 }
             }
         }

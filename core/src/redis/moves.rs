@@ -16,6 +16,7 @@ use super::link::State;
 use super::machine::{Close, Machine, Move, Phase};
 use super::setup::start_after;
 use super::task::Task;
+use crate::ack::Slot;
 use crate::command::Command;
 use crate::delivery::{Delivery, Notice};
 use crate::error::{Error, RequestError};
@@ -78,15 +79,21 @@ impl Machine {
             self.done(earlier.ticket, Outcome::Superseded);
         }
         self.withdraw();
-        let ready: Vec<_> = self.keys.ready_slots().collect();
-        for slot in ready {
-            let shard = self.keys.assignment(slot, self.epoch);
-            self.notice(Notice::Revoked(shard.clone()));
-            self.lane.push_back(Delivery::Revoked(shard));
+        for slot in self.keys.slots() {
+            self.revoke(slot);
         }
         self.epoch = self.epoch.next();
         self.moving = Some(Move { ticket, to, placed: false });
         Ok(ticket)
+    }
+
+    /// The shard is no longer read, if it was.
+    fn revoke(&mut self, slot: Slot) {
+        if std::mem::replace(&mut self.keys.at_mut(slot).announced, false) {
+            let shard = self.keys.assignment(slot, self.epoch);
+            self.notice(Notice::Revoked(shard.clone()));
+            self.lane.push_back(Delivery::Revoked(shard));
+        }
     }
 
     /// What waits in the data lane is not handed out.
@@ -140,7 +147,11 @@ impl Machine {
             let selected = self.selected.is_empty() || self.selected.contains(&name);
             let state = self.keys.state(slot);
             match (selected, start_after(to)) {
-                (false, _) => self.keys.set(slot, KeyState::Left),
+                (false, _) => {
+                    // Found on the way here.
+                    self.revoke(slot);
+                    self.keys.set(slot, KeyState::Left);
+                }
                 // The end is wherever the server says.
                 (true, None) => {
                     self.keys.at_mut(slot).started = false;

@@ -162,6 +162,10 @@ impl Machine {
 
     fn on_entries(&mut self, recovery: bool, chunk: Chunk) {
         let Some(slot) = chunk.key.as_ref().and_then(|key| self.keys.find(key)) else { return };
+        if !self.keys.at(slot).announced {
+            // Nobody asked for it: only a broken server answers so.
+            return;
+        }
         let mut entries = chunk.entries;
         let (first, last) = match (entries.index.first(), entries.index.last()) {
             (Some(first), Some(last)) => (first.seq, last.seq),

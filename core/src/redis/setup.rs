@@ -373,8 +373,11 @@ impl Machine {
         }
     }
 
-    /// The shard is read from now on.
+    /// The shard is read from now on; told once in each assignment.
     pub(super) fn announce(&mut self, slot: Slot) {
+        if std::mem::replace(&mut self.keys.at_mut(slot).announced, true) {
+            return;
+        }
         let shard = self.keys.assignment(slot, self.epoch);
         self.notice(Notice::Assigned(shard.clone()));
         self.lane.push_back(Delivery::Assigned(shard));
@@ -428,7 +431,8 @@ impl Machine {
     pub(super) fn lag(&self) -> Option<u64> {
         let mut lags = self.keys.ready_slots().map(|slot| self.keys.at(slot).lag).peekable();
         lags.peek()?;
-        lags.sum()
+        // A server may say anything.
+        lags.try_fold(0, |sum: u64, lag| Some(sum.saturating_add(lag?)))
     }
 }
 

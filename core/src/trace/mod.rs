@@ -48,4 +48,4 @@ mod text;
 
 pub use line::{Digest, Ended, Input, Line, Output};
 pub use record::Recorder;
-pub use replay::{Replayed, Trace, TraceError, replay};
+pub use replay::{Replayed, Trace, TraceError, TraceLines, replay};

@@ -85,6 +85,13 @@ pub struct Trace<'a> {
     lines: Lines<'a>,
 }
 
+/// The lines of a trace, its setup left out. Ends after the first error.
+#[derive(Clone, Debug)]
+pub struct TraceLines<'a> {
+    lines: Lines<'a>,
+    over: bool,
+}
+
 /// How much was done again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Replayed {
@@ -151,6 +158,33 @@ impl<'a> Trace<'a> {
             }),
             (None, ..) => Err(TraceError::NotATrace),
         }
+    }
+
+    /// What went into the machine and came out of it, line by line, for whoever wants to look
+    /// at it without a machine.
+    pub fn lines(&self) -> TraceLines<'a> {
+        TraceLines { lines: self.lines.clone(), over: false }
+    }
+}
+
+impl TraceLines<'_> {
+    /// Whether the last line is incomplete: whoever recorded was killed. Known at the end.
+    pub fn is_cut(&self) -> bool {
+        self.lines.cut
+    }
+}
+
+impl Iterator for TraceLines<'_> {
+    type Item = Result<Line<'static>, TraceError>;
+
+    /// The error is [`TraceError::Corrupt`].
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.over {
+            return None;
+        }
+        let line = self.lines.next().transpose().map(|line| parse(&self.lines, line?));
+        self.over = !matches!(line, Some(Ok(_)));
+        line
     }
 }
 

@@ -1,0 +1,158 @@
+//! `tidegate serve`: the model broker alone, for anyone's tests.
+
+use std::io::{self, Write as _};
+use std::time::{Duration, SystemTime};
+
+use clap::{Args, ValueEnum};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use tidegate_sim::redis::{Config, Redis, Version};
+use tidegate_sim::serve::{Options, Server, StartError};
+
+use crate::fatal::Fatal;
+use crate::stop::Stop;
+
+const EXAMPLES: &str = "\
+Examples:
+  A Redis for a test, at a port that is free:
+    tidegate serve redis
+  At a port of your choice, with the answers of another version:
+    tidegate serve redis --port 6379 --version 7.2
+  A cluster of three, at the ports 7000 to 7002:
+    tidegate serve redis --nodes 3 --port 7000
+  In a script:
+    tidegate serve redis >url & until [ -s url ]; do sleep 0.1; done
+    tidegate consume \"$(head -1 url)/orders\" --create
+
+It knows streams and what goes with them (SET, DEL, EXPIRE, MULTI, AUTH, CLIENT …), in RESP2 and RESP3,
+with blocking reads, and answers what it doesn't know with Redis's own error. It keeps nothing: all is
+gone when it ends, which it does at SIGINT or SIGTERM. It listens on 127.0.0.1 alone. Who sends half a
+command of more than 64 MiB, or leaves as many bytes of answers unread, is disconnected.
+
+Exit status: 0 ended by a signal, 1 a fatal error (the port is in use), 2 wrong usage.
+";
+
+/// What is served, and where.
+#[derive(Args, Debug)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct Serve {
+    /// Whose model.
+    #[arg(value_enum, value_name = "BROKER")]
+    broker: Broker,
+
+    /// Listen here on 127.0.0.1; a cluster's other nodes at the ports that follow [default: any
+    /// that are free].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    port: Option<u16>,
+
+    /// Answer as this version of Redis does, where versions differ.
+    #[arg(long, value_enum, default_value_t = Answers::V7_0)]
+    version: Answers,
+
+    /// How many nodes share the hash slots; one is a server without a cluster.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    nodes: u16,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Broker {
+    Redis,
+    /// Not supported yet.
+    Kafka,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Answers {
+    #[value(name = "6.2")]
+    V6_2,
+    #[value(name = "7.0")]
+    V7_0,
+    #[value(name = "7.2")]
+    V7_2,
+    #[value(name = "8.0")]
+    V8_0,
+}
+
+impl Answers {
+    fn version(self) -> Version {
+        match self {
+            Self::V6_2 => Version::V6_2,
+            Self::V7_0 => Version::V7_0,
+            Self::V7_2 => Version::V7_2,
+            Self::V8_0 => Version::V8_0,
+        }
+    }
+}
+
+pub(crate) fn run(serve: &Serve) -> Result<(), Fatal> {
+    if serve.broker == Broker::Kafka {
+        return Err(Fatal::new("a model Kafka is not supported yet: this build serves redis"));
+    }
+    let server = start(serve)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Fatal::new(format_args!("can't start the runtime: {error}")))?;
+    runtime.block_on(until_signal(serve, &server))
+}
+
+async fn until_signal(serve: &Serve, server: &Server<Redis>) -> Result<(), Fatal> {
+    // Before the first line: who has read it may end this.
+    let stop = Stop::on_signals().map_err(|error| Fatal::new(format_args!("can't listen to signals: {error}")))?;
+    say(server).map_err(|error| Fatal::new(format_args!("can't write to stdout: {error}")))?;
+    eprintln!("serving: a model of Redis {}; all that it holds is gone at its end", serve.version.version().number());
+    loop {
+        tokio::select! {
+            () = stop.wait() => return Ok(()),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        if !server.is_running() {
+            return Err(Fatal::new("the model broke, as said above: please report it with what was sent to it"));
+        }
+    }
+}
+
+fn start(serve: &Serve) -> Result<Server<Redis>, Fatal> {
+    let options = Options::default();
+    allow_files(options.connections);
+    let nodes = usize::from(serve.nodes);
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let config = Config {
+        version: serve.version.version(),
+        nodes,
+        cluster: nodes > 1,
+        unix_ms_at_origin: u64::try_from(unix.as_millis()).unwrap_or_default(),
+        ..Config::default()
+    };
+    let first = serve.port.unwrap_or(0);
+    let started = Server::start_with(nodes, first, options, |port| Redis::new(Config { port, ..config }));
+    started.map_err(|error| match error {
+        StartError::Bind { at, cause } if cause.kind() == io::ErrorKind::AddrInUse => Fatal::new(format_args!(
+            "port {} is in use: choose another with --port, or leave it out for one that is free",
+            at.port()
+        )),
+        StartError::Bind { at, cause } if cause.kind() == io::ErrorKind::PermissionDenied => {
+            Fatal::new(format_args!("port {} is not for you ({cause}): choose one above 1023", at.port()))
+        }
+        other => Fatal::new(other),
+    })
+}
+
+/// One URL a line, a node each, for scripts.
+fn say(server: &Server<Redis>) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    for addr in server.addrs() {
+        writeln!(stdout, "redis://{addr}")?;
+    }
+    stdout.flush()
+}
+
+/// Each connection is an open file, and many systems allow 1024 at first.
+fn allow_files(connections: usize) {
+    let mut limit = getrlimit(Resource::Nofile);
+    let wanted = connections as u64 + 100;
+    if limit.current.is_some_and(|current| current < wanted) {
+        limit.current = Some(limit.maximum.map_or(wanted, |most| most.min(wanted)));
+        // Where it is refused there will be fewer connections, and the others wait.
+        let _ = setrlimit(Resource::Nofile, limit);
+    }
+}

@@ -1,0 +1,90 @@
+//! `tidegate sim`.
+
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::time::Instant;
+
+use indicatif::{HumanCount, ProgressBar, ProgressStyle};
+use tidegate_sim::{Keep, RedisBackend, Report, Seed, Summary, campaign, run, timeline};
+
+use crate::args::{self, Backend};
+use crate::fatal::Fatal;
+
+pub(crate) fn run_command(args: &args::Sim) -> Result<(), Fatal> {
+    match args.backend {
+        Backend::Redis => {}
+        other => return Err(Fatal::new(format_args!("{} is not simulated yet: choose --backend redis", other.name()))),
+    }
+    match args.seed {
+        Some(seed) => one(seed, args.html.as_deref()),
+        None => many(args),
+    }
+}
+
+/// One run, told at length.
+fn one(seed: Seed, html: Option<&Path>) -> Result<(), Fatal> {
+    let report = run::<RedisBackend>(seed, Keep { trace: true, history: html.is_some(), ..Keep::default() });
+    print!("{}", report.trace);
+    eprintln!("a world of {}", report.swarm);
+    if let Some(html) = html {
+        draw(seed, &report, html)?;
+    }
+    match report.violation {
+        Some(violation) => Err(Fatal::new(format_args!("seed {seed}: {violation}"))),
+        None => {
+            eprintln!("seed {seed}: no promise was broken");
+            Ok(())
+        }
+    }
+}
+
+fn draw(seed: Seed, report: &Report, html: &Path) -> Result<(), Fatal> {
+    let mut history = report.history.clone().unwrap_or_default();
+    history.title = format!("seed {seed}: {}", history.title);
+    let failed = |error: std::io::Error| Fatal::new(format_args!("{}: {error}", html.display()));
+    std::fs::write(html, timeline::html(&history)).map_err(failed)?;
+    eprintln!("timeline: {}", html.display());
+    Ok(())
+}
+
+/// Seed after seed, on all cores, up to the first that fails.
+fn many(args: &args::Sim) -> Result<(), Fatal> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let since = Instant::now();
+    let bar = if std::io::stderr().is_terminal() { ProgressBar::new(args.seeds) } else { ProgressBar::hidden() };
+    if let Ok(style) = ProgressStyle::with_template("{wide_bar} {human_pos}/{human_len} seeds, {eta} left") {
+        bar.set_style(style);
+    }
+    let first = args.first;
+    let end = first.0.saturating_add(args.seeds);
+    let summary = campaign::<RedisBackend>(first.0..end, threads, 1, |done| bar.set_position(done));
+    bar.finish_and_clear();
+    tell(&summary, since.elapsed().as_secs_f64());
+    let Some(failure) = summary.failures.first() else { return Ok(()) };
+    eprintln!("{failure}");
+    if let Some(html) = &args.html {
+        let report = run::<RedisBackend>(failure.seed, Keep { history: true, ..Keep::default() });
+        draw(failure.seed, &report, html)?;
+    }
+    Err(Fatal::new(format_args!(
+        "seed {} breaks a promise; see it with: tidegate sim --seed {}",
+        failure.seed, failure.seed
+    )))
+}
+
+fn tell(summary: &Summary, took: f64) {
+    let (sent, got, again) = summary.messages;
+    println!(
+        "{} seeds in {took:.1} s: {:.1} simulated hours, {} events ({} a second); {} messages sent, {} received, \
+         {} of them again; {} failed",
+        HumanCount(summary.runs),
+        summary.simulated.as_secs_f64() / 3_600.0,
+        HumanCount(summary.events),
+        HumanCount((summary.events as f64 / took.max(0.001)) as u64),
+        HumanCount(sent),
+        HumanCount(got),
+        HumanCount(again),
+        summary.failures.len(),
+    );
+    eprint!("{}", summary.sometimes);
+}

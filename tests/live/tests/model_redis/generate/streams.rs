@@ -1,0 +1,152 @@
+//! Commands about entries.
+
+use super::{Generator, Words};
+
+impl Generator {
+    pub(super) fn xadd(&mut self) -> Words {
+        let key = self.key_name();
+        let mut words: Words = vec![b"XADD".to_vec(), key.into()];
+        self.perhaps(1_000, &mut words, "NOMKSTREAM");
+        if self.tape.chance(1_500) {
+            self.trimming(key, &mut words);
+        }
+        words.push(self.new_id(key));
+        for _ in 0..self.tape.within(1, 2) {
+            words.push(self.one(&["f", "f", "g", "", "0017", "long-field-name"]));
+            words.push(self.one(&["v", "", "17", "-5", "007", "1.5", "9223372036854775808", "a\r\nb", "forty bytes of a value, which are many."]));
+        }
+        words
+    }
+
+    /// An entry behind all others of a key.
+    pub(super) fn one_more(&mut self) -> Words {
+        let key = self.key_name();
+        let (millis, _) = self.tops.get(key).copied().unwrap_or((0, 0));
+        self.tops.insert(key, (millis + 1, 0));
+        vec![b"XADD".to_vec(), key.into(), format!("{}-0", millis + 1).into(), b"f".to_vec(), b"v".to_vec()]
+    }
+
+    fn trimming(&mut self, key: &'static str, words: &mut Words) {
+        let by_id = self.tape.chance(5_000);
+        words.push(if by_id { b"MINID".to_vec() } else { b"MAXLEN".to_vec() });
+        let roughly = self.perhaps(3_000, words, "~");
+        if !roughly {
+            self.perhaps(2_000, words, "=");
+        }
+        words.push(if by_id { self.id(key) } else { self.one(&["2", "3", "5", "10", "1", "0", "100", "-1"]) });
+        if self.tape.chance(if roughly { 3_000 } else { 300 }) {
+            words.push(b"LIMIT".to_vec());
+            words.push(self.one(&["1", "10", "0", "200", "-1"]));
+        }
+    }
+
+    pub(super) fn xtrim(&mut self) -> Words {
+        let key = self.key_name();
+        let mut words: Words = vec![b"XTRIM".to_vec(), key.into()];
+        self.trimming(key, &mut words);
+        words
+    }
+
+    pub(super) fn xdel(&mut self) -> Words {
+        let key = self.key_name();
+        let mut words: Words = vec![b"XDEL".to_vec(), key.into()];
+        for _ in 0..self.tape.within(1, 3) {
+            words.push(self.id(key));
+        }
+        words
+    }
+
+    pub(super) fn xrange(&mut self) -> Words {
+        let key = self.key_name();
+        let back = self.tape.chance(5_000);
+        let (name, from, to) = if back { ("XREVRANGE", "+", "-") } else { ("XRANGE", "-", "+") };
+        let mut words: Words = vec![name.into(), key.into(), self.bound(key, from), self.bound(key, to)];
+        self.perhaps_count(&mut words);
+        words
+    }
+
+    pub(super) fn xread(&mut self) -> Words {
+        let mut words: Words = vec![b"XREAD".to_vec()];
+        self.perhaps_count(&mut words);
+        self.from_streams(&mut words, false);
+        words
+    }
+
+    /// STREAMS, keys, and where to begin.
+    fn from_streams(&mut self, words: &mut Words, new: bool) {
+        words.push(b"STREAMS".to_vec());
+        let keys: Vec<&'static str> = (0..[1, 1, 1, 2, 3][self.tape.below(5) as usize])
+            .map(|_| self.key_name())
+            .collect();
+        words.extend(keys.iter().map(|key| key.as_bytes().to_vec()));
+        for key in keys {
+            let id = match self.tape.below(20) {
+                0 => self.one(&["$", ">", "+", "-"]),
+                1..5 => b"0".to_vec(),
+                5..9 => self.id(key),
+                _ if new => b">".to_vec(),
+                _ => {
+                    let (millis, counter) = self.tops.get(key).copied().unwrap_or((0, 0));
+                    format!("{}-{counter}", millis.saturating_sub(1)).into()
+                }
+            };
+            words.push(id);
+        }
+    }
+
+    pub(super) fn xreadgroup(&mut self) -> Words {
+        let mut words = self.as_member();
+        self.perhaps_count(&mut words);
+        self.perhaps(1_000, &mut words, "NOACK");
+        self.from_streams(&mut words, true);
+        words
+    }
+
+    fn as_member(&mut self) -> Words {
+        vec![b"XREADGROUP".to_vec(), b"GROUP".to_vec(), self.group(), self.member()]
+    }
+
+    /// XREAD or XREADGROUP that waits if there is nothing.
+    pub(super) fn waiting_read(&mut self) -> Words {
+        let grouped = self.tape.chance(6_000);
+        let mut words = if grouped { self.as_member() } else { vec![b"XREAD".to_vec()] };
+        self.perhaps_count(&mut words);
+        words.push(b"BLOCK".to_vec());
+        words.push(self.one(&["0", "100000000", "100000000", "-1", "abc"]));
+        if self.tape.chance(100) {
+            *words.last_mut().unwrap() = b"3".to_vec();
+        }
+        if grouped {
+            self.perhaps(1_500, &mut words, "NOACK");
+        }
+        words.push(b"STREAMS".to_vec());
+        let keys: Vec<&'static str> =
+            (0..[1, 1, 2][self.tape.below(3) as usize]).map(|_| self.key_name()).collect();
+        words.extend(keys.iter().map(|key| key.as_bytes().to_vec()));
+        for key in keys {
+            words.push(match self.tape.below(10) {
+                0 => self.id(key),
+                _ if grouped => b">".to_vec(),
+                _ => b"$".to_vec(),
+            });
+        }
+        words
+    }
+
+    /// The same where it doesn't wait: between MULTI and EXEC.
+    pub(super) fn waiting_read_in_vain(&mut self, slot: usize) -> Words {
+        if self.slots[slot].multi { self.waiting_read() } else { self.xread() }
+    }
+
+    pub(super) fn xsetid(&mut self) -> Words {
+        let key = self.key_name();
+        let mut words: Words = vec![b"XSETID".to_vec(), key.into(), self.id(key)];
+        if self.perhaps(4_000, &mut words, "ENTRIESADDED") {
+            words.push(self.one(&["1", "3", "10", "1000", "0", "-1", "abc"]));
+        }
+        if self.perhaps(4_000, &mut words, "MAXDELETEDID") {
+            words.push(self.id(key));
+        }
+        words
+    }
+}

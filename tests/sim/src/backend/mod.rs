@@ -1,0 +1,81 @@
+//! What a backend brings to the simulated world: its machine, its model broker, and what can go
+//! wrong with that.
+//!
+//! **Invariant:** the world, the tape, the faults of the network and the oracle know a backend
+//! only by this; a new backend changes none of them.
+
+use bytes::Bytes;
+use tidegate_core::{Error, Instant, Machine, Setup, ShardId, StreamKey};
+
+use crate::broker::Broker;
+use crate::swarm::Swarm;
+use crate::tape::Tape;
+
+/// A message to produce.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Produced<'a> {
+    /// Index of the shard, as it was watched.
+    pub shard: usize,
+    /// What makes it known again.
+    pub payload: &'a [u8],
+    /// It has not the shape that our own producers give.
+    pub foreign: bool,
+}
+
+/// A broker's fault that was put in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outage {
+    /// What to undo when it is over; `None`: it was over at once.
+    pub heal: Option<Heal>,
+    /// In a few words, for traces.
+    pub text: String,
+}
+
+/// How to undo a broker's fault: the backend's own number for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heal(pub u64);
+
+/// A backend, as the world sees it.
+pub trait Backend {
+    /// The machine, as production runs it.
+    type Machine: Machine;
+    /// The model broker.
+    type Broker: Broker;
+
+    /// Names of the broker's faults, for tables.
+    const FAULTS: &'static [&'static str];
+
+    /// A fresh cluster, with these shards.
+    fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self;
+
+    /// What the broker calls a shard; `sharded`: of a stream that has several.
+    fn shard_name(stream: &StreamKey, shard: ShardId, sharded: bool) -> Bytes;
+
+    /// A machine.
+    ///
+    /// # Errors
+    /// As the machine's own `new`.
+    fn machine(setup: Setup) -> Result<Self::Machine, Error>;
+
+    /// The broker.
+    fn broker(&mut self) -> &mut Self::Broker;
+
+    /// Appends a message by the world's own hand; false if the broker can't take it now.
+    fn produce(&mut self, now: Instant, message: &Produced<'_>) -> bool;
+
+    /// Puts in fault number `which` of [`Backend::FAULTS`]; `None` if it makes no sense now.
+    fn disturb(&mut self, now: Instant, which: usize, tape: &mut Tape) -> Option<Outage>;
+
+    /// Ends a fault.
+    fn heal(&mut self, now: Instant, heal: Heal);
+
+    /// All faults are over, and stay so; what they broke and a consumer can't mend is mended.
+    fn calm(&mut self, now: Instant);
+
+    /// What of the group's work the broker still waits for, in a few words.
+    fn unfinished(&mut self, now: Instant, group: &Bytes) -> Option<String>;
+}
+
+mod redis;
+
+pub use redis::RedisBackend;

@@ -1,0 +1,190 @@
+//! What the broker tells.
+
+use bytes::Bytes;
+use tidegate_core::{AutoCommit, SeqNo};
+
+use super::member::Held;
+use super::{MessageId, Oracle, Run};
+use crate::broker::{Fact, Gone, Handed, PeerId};
+
+impl Oracle {
+    /// This connection is this run's.
+    pub fn connected(&mut self, peer: PeerId, run: Run) {
+        let at = peer.0 as usize;
+        if self.peers.len() <= at {
+            self.peers.resize(at + 1, None);
+        }
+        if let Some(place) = self.peers.get_mut(at) {
+            *place = Some(run);
+        }
+    }
+
+    fn run_of(&self, peer: PeerId) -> Option<Run> {
+        self.peers.get(peer.0 as usize).copied().flatten()
+    }
+
+    /// Something happened inside of the broker.
+    pub fn fact(&mut self, fact: &Fact) {
+        match fact {
+            Fact::Appended { shard, seq } => {
+                let log = self.shards.get_mut(*shard as usize);
+                // A fail-over that lost a deletion brings messages back.
+                if !log.is_some_and(|log| log.append(*seq) || log.restore(*seq)) {
+                    self.accuse("model", || format!("shard {shard}: {} is not the end", seq.as_redis()));
+                }
+            }
+            Fact::Gone { shard, seq, why } => {
+                self.sometimes.saw(match why {
+                    Gone::Deleted => "message deleted",
+                    Gone::Lost => "message lost by the broker",
+                });
+                if let Some(id) = self.find(*shard, *seq)
+                    && let Some(log) = self.shards.get_mut(*shard as usize)
+                {
+                    log.lose(id.at as usize);
+                }
+            }
+            Fact::Handed { shard, seq, member, from, how, peer } => {
+                self.on_handed(*shard, *seq, member, from.as_ref(), *how, *peer);
+            }
+            Fact::Committed { shard, seq, peer, .. } => self.on_committed(*shard, *seq, *peer),
+            Fact::Dropped { shard, seq, member, peer } => self.on_dropped(*shard, *seq, member, *peer),
+            Fact::SetBack { shard } => self.on_set_back(*shard),
+            Fact::Commanded { peer, name, refused } => self.on_command(*peer, name, *refused),
+        }
+    }
+
+    fn on_handed(
+        &mut self,
+        shard: u32,
+        seq: SeqNo,
+        member: &Bytes,
+        from: Option<&Bytes>,
+        how: Handed,
+        peer: PeerId,
+    ) {
+        let (Some(run), Some(asker)) = (self.names.get(member).copied(), self.run_of(peer)) else { return };
+        let asker_name = self.runs.get(asker.0 as usize).map(|who| who.consumer.clone());
+        if asker_name.as_ref() != Some(member) {
+            self.accuse("R2", || {
+                format!("{} took {} for {member:?}", self_name(asker_name.as_ref()), seq.as_redis())
+            });
+            return;
+        }
+        let Some(role) = self.runs.get(asker.0 as usize).map(|who| who.role) else { return };
+        let Some(id) = self.find(shard, seq) else { return };
+        let previous = from.and_then(|from| self.names.get(from).copied());
+        if let Handed::Claimed { .. } = how {
+            self.check_claim(id, asker, from == Some(member), previous);
+        }
+        let (now, acks) = (self.now, self.roles.get(role).is_some_and(|role| role.acks));
+        let touched = from == Some(member) && how != Handed::Own;
+        if let Some(mark) = self.shards.get_mut(shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
+        {
+            mark.pending = acks;
+            if !touched || mark.handed.is_none() {
+                mark.handed = Some((now, run, how));
+            }
+        }
+        self.sometimes.saw(match how {
+            Handed::New => "handed out: new",
+            Handed::Own => "handed out: own again",
+            Handed::Claimed { .. } if touched => "kept alive",
+            Handed::Claimed { .. } => "handed out: claimed",
+        });
+    }
+
+    /// A claim takes nothing that a live member works on.
+    fn check_claim(&mut self, id: MessageId, asker: Run, own: bool, previous: Option<Run>) {
+        let Some(previous) = previous.filter(|previous| !own && *previous != asker) else { return };
+        let Some(who) = self.runs.get(previous.0 as usize) else { return };
+        let Some(role) = self.roles.get(who.role) else { return };
+        let works = who.alive && matches!(who.held.get(&id), Some(Held::InHand { .. }));
+        let since = who.held.get(&id).map(Held::since).unwrap_or_default();
+        if works && !who.leaving && self.calm_for(role.recovery * 2) && self.now.since(since) < role.recovery * 1_000 {
+            let name = who.name();
+            let what = self.describe(id);
+            self.accuse("R2", || format!("{what} was claimed from {name}, which works on it"));
+        }
+    }
+
+    fn on_committed(&mut self, shard: u32, seq: SeqNo, peer: PeerId) {
+        let Some(run) = self.run_of(peer) else { return };
+        let Some(who) = self.runs.get(run.0 as usize) else { return };
+        let role = who.role;
+        let Some(id) = self.find(shard, seq) else { return };
+        let gone = self.shards.get(shard as usize).is_none_or(|log| log.is_gone(id.at as usize));
+        let commit = self.roles.get(role).map_or(AutoCommit::Immediate, |role| role.commit);
+        let wrong = match (who.held.get(&id), commit) {
+            _ if who.left_group => Some("after it had left the group"),
+            (Some(Held::Acked { .. }), _) => None,
+            (Some(Held::InHand { .. }), AutoCommit::Delayed { .. }) if who.leaving => None,
+            (Some(Held::InHand { since }), AutoCommit::Delayed { delay })
+                if self.now.since(*since) + who.clock_slack >= delay =>
+            {
+                None
+            }
+            (Some(Held::InHand { .. }), AutoCommit::Delayed { .. }) => Some("before its delay was over"),
+            (Some(Held::InHand { .. }), _) => Some("though the application is not done with it"),
+            (None, _) if gone => None,
+            (None, _) => Some("though no application got it"),
+        };
+        if let Some(wrong) = wrong {
+            let name = who.name();
+            let what = self.describe(id);
+            self.accuse("G1", || format!("{name} committed {what} {wrong}"));
+        }
+        if let Some(Held::InHand { .. }) = self.runs.get(run.0 as usize).and_then(|who| who.held.get(&id)) {
+            let now = self.now;
+            if let Some(who) = self.runs.get_mut(run.0 as usize) {
+                who.held.insert(id, Held::Acked { at: now });
+            }
+        }
+        if let Some(mark) = self.shards.get_mut(shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
+        {
+            (mark.pending, mark.done) = (false, true);
+        }
+        self.sometimes.saw("committed");
+    }
+
+    fn on_dropped(&mut self, shard: u32, seq: SeqNo, member: &Bytes, peer: Option<PeerId>) {
+        let Some(role) = self.names.get(member).and_then(|run| self.runs.get(run.0 as usize)).map(|w| w.role)
+        else {
+            return;
+        };
+        let Some(id) = self.find(shard, seq) else { return };
+        let Some(log) = self.shards.get_mut(shard as usize) else { return };
+        let gone = log.is_gone(id.at as usize);
+        let Some(mark) = log.mark_mut(role, id.at as usize) else { return };
+        mark.pending = false;
+        if let Some(run) = peer.and_then(|peer| self.run_of(peer)) {
+            self.sometimes.saw("pending entry without a message left");
+            if !gone {
+                let name = self.runs.get(run.0 as usize).map(|who| who.name()).unwrap_or_default();
+                let text = format!("{name} dropped {}, pending with {member:?}", self.describe(id));
+                self.accuse("R6", || text);
+            }
+        } else if let Some(mark) =
+            self.shards.get_mut(shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
+        {
+            mark.excused = true;
+        }
+    }
+
+    fn on_set_back(&mut self, shard: u32) {
+        self.sometimes.saw("group set back");
+        if let Some(log) = self.shards.get_mut(shard as usize) {
+            log.marks_mut().for_each(|mark| (mark.delivered, mark.pending) = (0, false));
+        }
+        for who in &mut self.runs {
+            who.held.retain(|id, held| id.shard != shard || matches!(held, Held::InHand { .. }));
+            if let Some(seen) = who.shards.get_mut(shard as usize) {
+                seen.last_new = None;
+            }
+        }
+    }
+}
+
+fn self_name(name: Option<&Bytes>) -> String {
+    name.map(|name| String::from_utf8_lossy(name).into_owned()).unwrap_or_default()
+}

@@ -1,0 +1,133 @@
+//! The reference log of one shard, and beside it what each role has done.
+
+use tidegate_core::{Instant, SeqNo, ShardId, StreamKey};
+
+use crate::broker::Handed;
+
+use super::Run;
+
+/// What a role did with a message.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Mark {
+    /// An application is done with it.
+    pub(super) done: bool,
+    /// The broker lost it, or somebody else gave it up: nobody has to get it.
+    pub(super) excused: bool,
+    /// The broker waits for an ack.
+    pub(super) pending: bool,
+    /// How often applications got it, since the group was set back last.
+    pub(super) delivered: u32,
+    /// When it was handed to whom, and how.
+    pub(super) handed: Option<(Instant, Run, Handed)>,
+}
+
+#[derive(Debug)]
+pub(super) struct ShardLog {
+    stream: StreamKey,
+    shard: ShardId,
+    seqs: Vec<SeqNo>,
+    gone: Vec<bool>,
+    marks: Vec<Vec<Mark>>,
+    /// By role: nothing before this is undone.
+    done_to: Vec<std::cell::Cell<usize>>,
+}
+
+impl ShardLog {
+    pub(super) fn new(stream: &StreamKey, shard: ShardId, roles: usize) -> Self {
+        Self {
+            stream: stream.clone(),
+            shard,
+            seqs: Vec::new(),
+            gone: Vec::new(),
+            marks: vec![Vec::new(); roles],
+            done_to: vec![std::cell::Cell::new(0); roles],
+        }
+    }
+
+    pub(super) fn key(&self) -> (StreamKey, ShardId) {
+        (self.stream.clone(), self.shard)
+    }
+
+    pub(super) fn stream(&self) -> &StreamKey {
+        &self.stream
+    }
+
+    pub(super) fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    pub(super) fn name(&self) -> String {
+        format!("{}/{}", self.stream, self.shard)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.seqs.len()
+    }
+
+    pub(super) fn seq(&self, at: usize) -> SeqNo {
+        self.seqs.get(at).copied().unwrap_or_default()
+    }
+
+    /// False if it isn't later than the last one.
+    pub(super) fn append(&mut self, seq: SeqNo) -> bool {
+        if self.seqs.last().is_some_and(|last| *last >= seq) {
+            return false;
+        }
+        self.seqs.push(seq);
+        self.gone.push(false);
+        self.marks.iter_mut().for_each(|marks| marks.push(Mark::default()));
+        true
+    }
+
+    pub(super) fn find(&self, seq: SeqNo) -> Option<usize> {
+        self.seqs.binary_search(&seq).ok()
+    }
+
+    pub(super) fn lose(&mut self, at: usize) {
+        if let Some(gone) = self.gone.get_mut(at) {
+            *gone = true;
+        }
+    }
+
+    /// A message that was gone is back; false if there never was one.
+    pub(super) fn restore(&mut self, seq: SeqNo) -> bool {
+        let place = self.find(seq).and_then(|at| self.gone.get_mut(at));
+        // Whether anybody has to get it depends on what its group remembers.
+        place.is_some_and(|gone| std::mem::replace(gone, false))
+    }
+
+    pub(super) fn is_gone(&self, at: usize) -> bool {
+        self.gone.get(at).copied().unwrap_or(true)
+    }
+
+    pub(super) fn mark(&self, role: usize, at: usize) -> Mark {
+        self.marks.get(role).and_then(|marks| marks.get(at)).copied().unwrap_or_default()
+    }
+
+    pub(super) fn mark_mut(&mut self, role: usize, at: usize) -> Option<&mut Mark> {
+        self.marks.get_mut(role)?.get_mut(at)
+    }
+
+    pub(super) fn marks_mut(&mut self) -> impl Iterator<Item = &mut Mark> {
+        self.marks.iter_mut().flatten()
+    }
+
+    /// The first message that this role must still be done with.
+    pub(super) fn undone(&self, role: usize) -> Option<SeqNo> {
+        let (marks, from) = (self.marks.get(role)?, self.done_to.get(role)?);
+        for at in from.get()..self.seqs.len() {
+            let mark = marks.get(at).copied().unwrap_or_default();
+            if !mark.done && !mark.excused && !self.is_gone(at) {
+                from.set(at);
+                return Some(self.seq(at));
+            }
+        }
+        from.set(self.seqs.len());
+        None
+    }
+
+    /// The first message that is there, from one place up to another.
+    pub(super) fn missing(&self, from: usize, to: usize) -> Option<usize> {
+        (from..to).find(|at| !self.is_gone(*at))
+    }
+}

@@ -1,0 +1,401 @@
+//! What the applications see, and what their consumers say to them.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_core::{Assignment, ConsumerMode, Epoch, Instant, Stats};
+
+use super::{MessageId, Oracle, Role, Run};
+use crate::broker::{Handed, PeerId};
+
+/// A message in the hands of an application.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Held {
+    InHand { since: Instant },
+    Acked { at: Instant },
+}
+
+impl Held {
+    pub(super) fn since(&self) -> Instant {
+        match self {
+            Self::InHand { since } => *since,
+            Self::Acked { at } => *at,
+        }
+    }
+}
+
+/// What one run has seen of one shard.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Read since the log was so long.
+    pub(super) since: Option<usize>,
+    /// Without a group: the next message must be this one, or a later one if it is gone.
+    pub(super) next: Option<usize>,
+    /// The last one that came as new.
+    pub(super) last_new: Option<usize>,
+    /// The assignment that it is read under.
+    pub(super) epoch: Option<Epoch>,
+}
+
+/// A bucket that fills with what happens, and leaks: more than `SIZE` at once, or more than
+/// `SIZE` a second for long, is a storm.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Bucket {
+    level: u64,
+    at: Instant,
+}
+
+impl Bucket {
+    /// False: it runs over.
+    fn add(&mut self, now: Instant, size: u64) -> bool {
+        let leaked = now.since(self.at).as_millis() as u64 * size / 1_000;
+        if leaked > 0 {
+            self.level = self.level.saturating_sub(leaked);
+            self.at = now;
+        }
+        self.level += 1;
+        self.level <= size
+    }
+}
+
+/// One run of a consumer.
+#[derive(Debug)]
+pub(super) struct Who {
+    pub(super) consumer: Bytes,
+    pub(super) role: usize,
+    pub(super) alive: bool,
+    /// It was asked to close.
+    pub(super) leaving: bool,
+    /// It seeked or rewound, and reads alone from then on.
+    pub(super) left_group: bool,
+    pub(super) clock_slack: Duration,
+    pub(super) held: BTreeMap<MessageId, Held>,
+    uncommitted: VecDeque<(Instant, MessageId)>,
+    pub(super) shards: Vec<Seen>,
+    refusals: Bucket,
+    connects: Bucket,
+    pub(super) delivered: u64,
+    pub(super) again: u64,
+}
+
+impl Who {
+    pub(super) fn name(&self) -> String {
+        String::from_utf8_lossy(&self.consumer).into_owned()
+    }
+
+    /// As real-time as any, whatever it began as.
+    fn reads_alone(&self, mode: ConsumerMode) -> bool {
+        self.left_group || mode == ConsumerMode::RealTime
+    }
+}
+
+/// Refused commands of one member, a second.
+const REFUSALS_MAX: u64 = 60;
+/// Connects of one member, a second: two connections, each at once and then slower.
+const CONNECTS_MAX: u64 = 30;
+
+/// A message as an application got it.
+#[derive(Clone, Copy, Debug)]
+pub struct Got {
+    /// Which it is.
+    pub id: MessageId,
+    /// Its assignment.
+    pub epoch: Epoch,
+    /// As the machine counted.
+    pub deliveries: u32,
+}
+
+impl Oracle {
+    /// A consumer starts.
+    pub fn started(&mut self, consumer: Bytes, role: usize) -> Run {
+        let run = Run(self.runs.len() as u32);
+        self.names.insert(consumer.clone(), run);
+        self.runs.push(Who {
+            consumer,
+            role,
+            alive: true,
+            leaving: false,
+            left_group: false,
+            clock_slack: Duration::ZERO,
+            held: BTreeMap::new(),
+            uncommitted: VecDeque::new(),
+            shards: vec![Seen::default(); self.shards.len()],
+            refusals: Bucket::default(),
+            connects: Bucket::default(),
+            delivered: 0,
+            again: 0,
+        });
+        run
+    }
+
+    /// A consumer is gone: it was killed, has failed, or is closed.
+    pub fn gone(&mut self, run: Run) {
+        let acks = self.role_of(run).is_some_and(|role| role.acks);
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
+        who.alive = false;
+        let role = who.role;
+        who.held.clear();
+        who.uncommitted.clear();
+        if !acks {
+            // At most once: what was on its way to it is lost.
+            for log in &mut self.shards {
+                for at in 0..log.len() {
+                    if let Some(mark) = log.mark_mut(role, at)
+                        && mark.handed.is_some_and(|(_, to, _)| to == run)
+                        && mark.delivered == 0
+                    {
+                        mark.excused = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// At most once: the connection is lost, and what was on its way with it.
+    pub fn disconnected(&mut self, run: Run) {
+        let Some(role) = self.role_of(run) else { return };
+        if role.acks || role.mode == ConsumerMode::RealTime {
+            return;
+        }
+        let Some(number) = self.runs.get(run.0 as usize).map(|who| who.role) else { return };
+        for log in &mut self.shards {
+            for at in 0..log.len() {
+                if let Some(mark) = log.mark_mut(number, at)
+                    && mark.handed.is_some_and(|(_, to, _)| to == run)
+                {
+                    mark.excused = true;
+                }
+            }
+        }
+    }
+
+    fn role_of(&self, run: Run) -> Option<&Role> {
+        self.roles.get(self.runs.get(run.0 as usize)?.role)
+    }
+
+    /// Its clock is so far off.
+    pub fn clock_off(&mut self, run: Run, by: Duration) {
+        if let Some(who) = self.runs.get_mut(run.0 as usize) {
+            who.clock_slack += by;
+        }
+    }
+
+    /// It was asked to seek or rewind: what comes next may be anything.
+    pub fn moves(&mut self, run: Run) {
+        if let Some(who) = self.runs.get_mut(run.0 as usize) {
+            who.shards.iter_mut().for_each(|seen| (seen.since, seen.next, seen.last_new) = (None, None, None));
+        }
+    }
+
+    /// It has left its group for good.
+    pub fn moved(&mut self, run: Run) {
+        let Some(role) = self.role_of(run) else { return };
+        let in_group = role.mode != ConsumerMode::RealTime;
+        if let Some(who) = self.runs.get_mut(run.0 as usize) {
+            who.left_group |= in_group;
+            who.uncommitted.clear();
+        }
+    }
+
+    /// It was asked to close.
+    pub fn closing(&mut self, run: Run) {
+        if let Some(who) = self.runs.get_mut(run.0 as usize) {
+            who.leaving = true;
+        }
+    }
+
+    /// It says that it is closed, and that so many acks are not at the broker.
+    pub fn closed(&mut self, run: Run, uncommitted: u64) {
+        let Some(who) = self.runs.get(run.0 as usize) else { return };
+        let truth = who.uncommitted.iter().filter(|(at, id)| self.is_uncommitted(who.role, *at, *id)).count();
+        let name = who.name();
+        self.sometimes.saw(if uncommitted == 0 { "closed clean" } else { "closed with acks uncommitted" });
+        if truth as u64 > uncommitted {
+            self.accuse("G4", || {
+                format!("{name} closed with {uncommitted} acks uncommitted, as it says; {truth} are")
+            });
+        }
+    }
+
+    /// An ack that the broker doesn't know of.
+    fn is_uncommitted(&self, role: usize, acked: Instant, id: MessageId) -> bool {
+        let Some(log) = self.shards.get(id.shard as usize) else { return false };
+        let mark = log.mark(role, id.at as usize);
+        mark.pending
+            && !log.is_gone(id.at as usize)
+            && mark.handed.is_some_and(|(handed, _, _)| handed <= acked)
+    }
+
+    /// A shard is read from now on; `None` if it isn't one of ours.
+    pub fn assigned(&mut self, run: Run, assignment: &Assignment) {
+        self.sometimes.saw("assigned");
+        let key = (assignment.stream.clone(), assignment.shard);
+        let Some(&shard) = self.shard_ids.get(&key) else { return };
+        let len = self.shards.get(shard as usize).map_or(0, |log| log.len());
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
+        let left = who.left_group;
+        if let Some(seen) = who.shards.get_mut(shard as usize) {
+            seen.epoch = Some(assignment.epoch);
+            if !left {
+                seen.since.get_or_insert(len);
+            }
+        }
+    }
+
+    /// A shard is no longer read.
+    pub fn revoked(&mut self, run: Run, assignment: &Assignment) {
+        self.sometimes.saw("revoked");
+        let key = (assignment.stream.clone(), assignment.shard);
+        let Some(&shard) = self.shard_ids.get(&key) else { return };
+        if let Some(seen) = self.runs.get_mut(run.0 as usize).and_then(|who| who.shards.get_mut(shard as usize))
+            && seen.epoch == Some(assignment.epoch)
+        {
+            seen.epoch = None;
+        }
+    }
+
+    /// An application got a message.
+    pub fn got(&mut self, run: Run, got: Got) {
+        let Got { id, epoch, deliveries } = got;
+        let Some(who) = self.runs.get(run.0 as usize) else { return };
+        let (role, name) = (who.role, who.name());
+        let Some(mode) = self.roles.get(role).map(|role| role.mode) else { return };
+        let alone = who.reads_alone(mode);
+        let acks = !alone && self.roles.get(role).is_some_and(|role| role.acks);
+        let Some(log) = self.shards.get(id.shard as usize) else { return };
+        let mark = log.mark(role, id.at as usize);
+        let at = id.at as usize;
+        let seen = who.shards.get(id.shard as usize).copied().unwrap_or_default();
+        let mut wrong = None;
+        if seen.epoch != Some(epoch) {
+            wrong = Some(("G11", format!("under epoch {}, assigned is {:?}", epoch.0, seen.epoch)));
+        }
+        if alone {
+            let from = seen.next.or(seen.since);
+            if seen.next.is_some_and(|next| at < next) {
+                wrong = Some(("G11", "after one that is later".into()));
+            } else if let Some(skipped) = from.and_then(|from| log.missing(from, at)) {
+                wrong = Some(("G1", format!("without {} before it", log.seq(skipped).as_redis())));
+            }
+        } else if acks {
+            match who.held.get(&id) {
+                Some(Held::InHand { .. }) => wrong = Some(("R1", "though it is working on it".into())),
+                Some(Held::Acked { .. }) => wrong = Some(("R1", "though it acked it before".into())),
+                None => {}
+            }
+        } else if mark.delivered > 0 {
+            wrong = Some(("G1", "a second time, though at most once was asked for".into()));
+        }
+        let is_new = !alone && matches!(mark.handed, Some((_, to, Handed::New)) if to == run);
+        if is_new && seen.last_new.is_some_and(|last| at <= last) {
+            wrong = Some(("G11", "after one that is later".into()));
+        }
+        if deliveries == 0 {
+            wrong = Some(("R10", "with a delivery count of 0".into()));
+        }
+        if let Some((rule, text)) = wrong {
+            let what = self.describe(id);
+            self.accuse(rule, || format!("{name} got {what} {text}"));
+        }
+        let now = self.now;
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
+        who.delivered += 1;
+        who.again += u64::from(mark.delivered > 0);
+        if let Some(seen) = who.shards.get_mut(id.shard as usize) {
+            if alone {
+                seen.next = Some(at + 1);
+            } else if is_new {
+                seen.last_new = Some(at);
+            }
+        }
+        if acks {
+            who.held.insert(id, Held::InHand { since: now });
+        }
+        if !alone
+            && let Some(mark) = self.shards.get_mut(id.shard as usize).and_then(|log| log.mark_mut(role, at))
+        {
+            mark.delivered += 1;
+            mark.done |= !acks;
+        }
+        self.sometimes.saw(match deliveries {
+            1 => "delivered for the first time",
+            _ => "delivered again",
+        });
+    }
+
+    /// An application is done with a message.
+    pub fn acked(&mut self, run: Run, id: MessageId) {
+        let now = self.now;
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
+        let role = who.role;
+        if who.left_group || !who.held.contains_key(&id) {
+            return;
+        }
+        who.held.insert(id, Held::Acked { at: now });
+        who.uncommitted.push_back((now, id));
+        if let Some(mark) =
+            self.shards.get_mut(id.shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
+        {
+            mark.done = true;
+        }
+    }
+
+    /// A member was driven: what has a time in it.
+    pub fn check_times(&mut self, run: Run) {
+        while let Some(who) = self.runs.get(run.0 as usize)
+            && let Some((acked, id)) = who.uncommitted.front().copied()
+        {
+            let role = who.role;
+            if self.is_uncommitted(role, acked, id) {
+                let Some(Role { recovery, commit_within, .. }) = self.roles.get(role) else { return };
+                let calm = self.calm_for(recovery.saturating_add(*commit_within));
+                if calm && !who.leaving && self.now.since(acked) > *commit_within {
+                    let (name, within, what) = (who.name(), *commit_within, self.describe(id));
+                    self.accuse("G5", || {
+                        format!("{name} acked {what} more than {within:?} ago, and it is not committed")
+                    });
+                }
+                return;
+            }
+            if let Some(who) = self.runs.get_mut(run.0 as usize) {
+                who.uncommitted.pop_front();
+            }
+        }
+    }
+
+    /// Everything is bounded.
+    pub fn check_stats(&mut self, run: Run, stats: &Stats) {
+        let Some(role) = self.role_of(run) else { return };
+        let (queued, unacked) = (role.queued_max, role.unacked_max + role.queued_max);
+        if stats.queued > queued {
+            self.accuse("G6", || format!("{} messages are queued, {queued} is the limit", stats.queued));
+        } else if stats.in_flight > unacked {
+            self.accuse("G6", || format!("{} messages are un-acked, {unacked} is the limit", stats.in_flight));
+        }
+    }
+
+    /// It connects.
+    pub fn connects(&mut self, run: Run) {
+        let now = self.now;
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
+        if !who.connects.add(now, CONNECTS_MAX) {
+            let name = who.name();
+            self.accuse("G12", || format!("{name} connected more than {CONNECTS_MAX} times in a second"));
+        }
+    }
+
+    pub(super) fn on_command(&mut self, peer: PeerId, name: &'static str, refused: Option<&'static str>) {
+        let Some(Some(run)) = self.peers.get(peer.0 as usize).copied() else { return };
+        let Some(refused) = refused else { return };
+        self.sometimes.saw(refused);
+        let now = self.now;
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
+        if !who.refusals.add(now, REFUSALS_MAX) {
+            let member = who.name();
+            self.accuse("G12", || {
+                format!("{member} had more than {REFUSALS_MAX} commands refused in a second, {name} with {refused} last")
+            });
+        }
+    }
+}

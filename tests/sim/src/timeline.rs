@@ -1,1 +1,0 @@
-//! The timeline: a history as one picture.

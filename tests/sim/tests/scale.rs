@@ -1,0 +1,122 @@
+//! Large worlds, tiny worlds, and the same world driven in another way.
+#![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use tidegate_core::{AutoCommit, ClaimOptions, ConsumerMode, ConsumerOptions};
+use tidegate_sim::swarm::{FaultKind, Net, Plan, Role, Sloppy};
+use tidegate_sim::{Backend, Keep, RedisBackend, Swarm, Tape, World, explore};
+
+/// A world where nothing happens by chance.
+fn plain(members: usize, messages: u64) -> Swarm {
+    let ms = Duration::from_millis;
+    let claim = ClaimOptions::Every { interval: ms(1_000), idle: ms(3_000) };
+    let options = ConsumerOptions::new(ConsumerMode::LoadBalanced)
+        .auto_commit(AutoCommit::Rolling { interval: ms(200) })
+        .claim(claim)
+        .create(true);
+    let plan = Plan {
+        work_max: Duration::ZERO,
+        long: 0,
+        work_long: Duration::ZERO,
+        workers: 1,
+        hold_max: 1_000_000,
+        never: 0,
+        commit: 0,
+        rest: 0,
+        pause: 0,
+        wander: 0,
+    };
+    Swarm {
+        chaos: Duration::from_secs(20),
+        roles: vec![Role { mode: ConsumerMode::LoadBalanced, members, named: true, options, plan }],
+        streams: vec![("orders".into(), 0)],
+        messages,
+        burst: 1,
+        payload_max: 0,
+        foreign: 0,
+        net: Net { latency_min: ms(1), latency_max: ms(1), split: 0, capacity: 1 << 20 },
+        fault_every: None,
+        weights: vec![0; FaultKind::ALL.len() + RedisBackend::FAULTS.len()],
+        fault_max: ms(500),
+        sloppy: Sloppy::default(),
+    }
+}
+
+fn weigh(swarm: &mut Swarm, name: &str, weight: u32) {
+    let names = FaultKind::ALL.iter().map(|kind| kind.name()).chain(RedisBackend::FAULTS.iter().copied());
+    let at = names.enumerate().find(|(_, known)| *known == name).map(|(at, _)| at);
+    swarm.weights[at.unwrap_or_else(|| panic!("no fault {name}"))] = weight;
+}
+
+#[test]
+fn a_hundred_members_through_a_thousand_crashes() {
+    let since = Instant::now();
+    let mut swarm = plain(100, 20_000);
+    swarm.chaos = Duration::from_secs(60);
+    swarm.burst = 20;
+    swarm.fault_every = Some(Duration::from_millis(50));
+    weigh(&mut swarm, "member killed", 1);
+    let report = World::<RedisBackend>::new(swarm, Tape::from_seed(5), Keep::default()).run();
+    assert_eq!(report.violation, None);
+    let crashes = report.sometimes.count("member killed");
+    let (sent, got, again) = report.messages;
+    println!(
+        "100 members, {crashes} crashes, {sent} messages sent, {got} received, {again} again, {} events, \
+         {:.0} simulated seconds, in {:.2} s",
+        report.events,
+        report.simulated.as_secs_f64(),
+        since.elapsed().as_secs_f64()
+    );
+    assert!(crashes >= 1_000 && sent >= 20_000, "{crashes} crashes, {sent} messages");
+}
+
+#[test]
+fn every_run_of_a_tiny_world() {
+    let mut runs = 0;
+    for fault in ["member killed", "connection reset", "XGROUP DESTROY", "reply cut", "DEL"] {
+        let all = explore(20_000, |tape| {
+            let mut swarm = plain(1, 2);
+            swarm.chaos = Duration::from_millis(1_500);
+            swarm.fault_every = Some(Duration::from_millis(700));
+            weigh(&mut swarm, fault, 1);
+            let own = std::mem::replace(tape, Tape::tiny(Vec::new()));
+            let report = World::<RedisBackend>::new(swarm, own, Keep::default()).run();
+            *tape = report.tape;
+            report.violation
+        });
+        assert_eq!(all.found, None, "{fault}");
+        runs += all.runs;
+        println!("{fault}: {} runs, {}", all.runs, if all.complete { "all that there are" } else { "the first" });
+    }
+    assert!(runs > 1_000, "{runs}");
+}
+
+/// G10: how the bytes were cut makes no difference to what is delivered.
+#[test]
+fn bytes_whole_or_one_at_a_time_are_the_same_messages() {
+    let mut compared = 0;
+    for seed in 0..200 {
+        let worlds = [false, true].map(|single_bytes| {
+            let mut swarm = plain(1 + seed as usize % 3, 60);
+            swarm.payload_max = 40;
+            swarm.fault_every = Some(Duration::from_millis(800));
+            ["member killed", "member closes", "XDEL of what is pending", "XGROUP SETID back", "XGROUP DESTROY", "DEL"]
+                .into_iter()
+                .for_each(|fault| weigh(&mut swarm, fault, 1));
+            swarm.sloppy.single_bytes = single_bytes;
+            World::<RedisBackend>::new(swarm, Tape::from_seed(seed), Keep { got: true, ..Keep::default() }).run()
+        });
+        let [whole, single] = worlds.map(|report| {
+            assert_eq!(report.violation, None, "seed {seed}");
+            let mut by_run: BTreeMap<_, Vec<_>> = BTreeMap::new();
+            report.got.iter().for_each(|(run, id)| by_run.entry(*run).or_default().push(*id));
+            by_run
+        });
+        assert_eq!(whole, single, "seed {seed}");
+        compared += whole.values().map(Vec::len).sum::<usize>();
+    }
+    println!("{compared} messages compared");
+    assert!(compared > 5_000, "{compared}");
+}

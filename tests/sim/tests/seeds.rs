@@ -1,0 +1,138 @@
+//! The machine under a simulated year of faults.
+//!
+//! `TIDEGATE_SEED=1:123 cargo test -p tidegate-sim --test seeds` replays one run, with its trace;
+//! `TIDEGATE_SEEDS=1000000 cargo test --release -p tidegate-sim --test seeds` runs a million.
+#![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
+
+use std::time::Instant;
+
+use tidegate_sim::swarm::FaultKind;
+use tidegate_sim::{Backend, Keep, RedisBackend, Seed, Tape, campaign, run};
+
+fn seeds() -> u64 {
+    let wanted = std::env::var("TIDEGATE_SEEDS").ok().map(|text| text.parse().expect("TIDEGATE_SEEDS is a number"));
+    // Without optimisation a tenth and less of it has to do.
+    wanted.unwrap_or(if cfg!(debug_assertions) { 2_000 } else { 100_000 })
+}
+
+fn threads() -> usize {
+    std::thread::available_parallelism().map_or(2, usize::from)
+}
+
+/// The seed that the environment names, run alone and told at length.
+fn replayed() -> bool {
+    let Ok(text) = std::env::var("TIDEGATE_SEED") else { return false };
+    let seed: Seed = text.parse().unwrap_or_else(|error| panic!("TIDEGATE_SEED: {error}"));
+    let report = run::<RedisBackend>(seed, Keep { trace: true, ..Keep::default() });
+    println!("{}\na world of {}\n", report.trace, report.swarm);
+    match report.violation {
+        Some(violation) => panic!("seed {seed}: {violation}"),
+        None => println!("seed {seed}: no promise was broken"),
+    }
+    true
+}
+
+#[test]
+fn no_promise_is_broken_in_any_world() {
+    if replayed() {
+        return;
+    }
+    let (seeds, since) = (seeds(), Instant::now());
+    let summary = campaign::<RedisBackend>(0..seeds, threads(), 5, |_| {});
+    let took = since.elapsed().as_secs_f64();
+    let (sent, got, again) = summary.messages;
+    println!(
+        "{} seeds in {took:.1} s on {} threads: {:.1} simulated hours, {} events, {:.0} events a second; \
+         {sent} messages sent, {got} received, {again} of them again",
+        summary.runs,
+        threads(),
+        summary.simulated.as_secs_f64() / 3_600.0,
+        summary.events,
+        summary.events as f64 / took,
+    );
+    println!("{}", summary.sometimes);
+    for failure in &summary.failures {
+        println!("{failure}\n  replay it: TIDEGATE_SEED={} cargo test -p tidegate-sim --test seeds", failure.seed);
+    }
+    assert!(summary.failures.is_empty(), "{} of {} seeds failed", summary.failures.len(), summary.runs);
+    let kinds = FaultKind::ALL.iter().map(|kind| kind.name()).chain(RedisBackend::FAULTS.iter().copied());
+    let never: Vec<_> = kinds.chain(SEEN.iter().copied()).filter(|what| summary.sometimes.count(what) == 0).collect();
+    assert!(never.is_empty(), "never happened, so it was not tested: {never:?}");
+}
+
+/// What must happen in a run of seeds, beside each kind of fault.
+const SEEN: &[&str] = &[
+    "BUSY",
+    "CLUSTERDOWN",
+    "ERR",
+    "LOADING",
+    "MASTERDOWN",
+    "MISCONF",
+    "NOGROUP",
+    "OOM",
+    "READONLY",
+    "UNBLOCKED",
+    "WRONGTYPE",
+    "BUSYGROUP",
+    "assigned",
+    "backpressure",
+    "closed clean",
+    "closed with acks uncommitted",
+    "commit answered",
+    "committed",
+    "connect failed",
+    "delivered again",
+    "delivered for the first time",
+    "ended",
+    "failed at the start",
+    "group set back",
+    "handed out: claimed",
+    "handed out: new",
+    "handed out: own again",
+    "kept alive",
+    "member dead for ever",
+    "message deleted",
+    "message lost by the broker",
+    "moved",
+    "notice: assigned",
+    "notice: claimed",
+    "notice: group created",
+    "notice: mended",
+    "notice: ready",
+    "notice: reconnecting",
+    "notice: recovered",
+    "notice: refused",
+    "notice: revoked",
+    "notice: stalled",
+    "notice: vanished",
+    "pending entry without a message left",
+    "request failed",
+    "revoked",
+];
+
+#[test]
+fn the_same_seed_is_the_same_run() {
+    for seed in 0..200 {
+        let [first, second] = [(); 2].map(|()| run::<RedisBackend>(Seed(seed), Keep::default()));
+        if first.hash != second.hash || first.events != second.events {
+            let [first, second] =
+                [(); 2].map(|()| run::<RedisBackend>(Seed(seed), Keep { trace: true, ..Keep::default() }).trace);
+            let differs = first.lines().zip(second.lines()).enumerate().find(|(_, (a, b))| a != b);
+            panic!("seed {seed} is not the same twice: {differs:?}");
+        }
+    }
+}
+
+#[test]
+fn a_recorded_tape_is_the_same_run_as_its_seed() {
+    for seed in 0..50 {
+        let from_seed = run::<RedisBackend>(Seed(seed), Keep::default());
+        let choices = tidegate_sim::choices::<RedisBackend>(Seed(seed));
+        let text = tidegate_sim::print_tape(&choices);
+        let from_tape = run::<RedisBackend>(
+            Tape::from_choices(tidegate_sim::parse_tape(&text).unwrap()),
+            Keep::default(),
+        );
+        assert_eq!((from_seed.hash, from_seed.events), (from_tape.hash, from_tape.events), "seed {seed}");
+    }
+}
