@@ -81,6 +81,21 @@ install() {
     fi
 }
 
+# redis-py, for the tests that let it talk to `tidegate serve`; in an environment of its own.
+need_redis_py() {
+    local version=8.1.0 venv=${CARGO_TARGET_DIR:-target}/redis-py
+    need python3
+    if ! "$venv/bin/python" -c "import redis, sys; sys.exit(redis.__version__ != '$version')" 2>/dev/null; then
+        python3 -c 'import ensurepip' 2>/dev/null || install python3-venv
+        echo "tests/run: installing redis-py"
+        if ! { python3 -m venv --clear "$venv" && "$venv/bin/pip" install "redis==$version"; } >"$logs/pip.log" 2>&1; then
+            refuse "pip could not install redis-py: $(tail -n 1 "$logs/pip.log") (see $logs/pip.log)"
+        fi
+    fi
+    REDIS_PY=$(cd "$venv" && pwd)/bin/python
+    export REDIS_PY
+}
+
 # step NAME COMMAND…: runs it in a process group of its own, so that what it leaves behind can be
 # ended by that group's number and by nothing wider.
 step() {

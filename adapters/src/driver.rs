@@ -130,8 +130,9 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
         let (gathered, mut room) = self.exchange(cx);
         let mut progress = !gathered.is_empty();
-        progress |= self.tick(cx);
+        // Before time passes: what is committed at this wake-up includes what was acked before it.
         self.hand_in(gathered);
+        progress |= self.tick(cx);
         progress |= self.read(cx);
         // What came goes to the application before anything is written: it works meanwhile.
         progress |= self.take_deliveries(&mut room);

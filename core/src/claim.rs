@@ -22,6 +22,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::ack::Slot;
+use crate::mutation::{self, Mutation};
 use crate::random::Random;
 use crate::stream::SeqNo;
 use crate::time::Instant;
@@ -168,6 +169,7 @@ impl Cycle {
             return;
         }
         self.asked = None;
+        let next_cursor = if mutation::is(Mutation::ClaimCursorDropped) { SeqNo::ZERO } else { next_cursor };
         let Some(walk) = self.walks.get_mut(&slot) else { return };
         walk.cursor = next_cursor;
         walk.pages += 1;

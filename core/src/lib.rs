@@ -118,6 +118,10 @@ pub mod identity;
 pub mod limits;
 pub mod machine;
 pub mod message;
+#[cfg(not(tidegate_mutation))]
+mod mutation;
+#[cfg(tidegate_mutation)]
+pub mod mutation;
 pub mod options;
 pub mod random;
 pub mod redis;

@@ -78,8 +78,8 @@ pub trait Machine {
     fn wants_read(&self, conn: ConnId) -> bool;
 
     /// How many more acks the driver may gather before it has to hand them in with
-    /// [`Request::Ack`] (or [`Request::Taken`]); at the wake-up of `Wait` it hands in what it
-    /// has anyway. At least 1.
+    /// [`Request::Ack`] (or [`Request::Taken`]); at the wake-up of `Wait`, and at any event, it
+    /// hands in what it has anyway, before it reports that. At least 1.
     fn ack_appetite(&self) -> u64;
 
     /// The counters.

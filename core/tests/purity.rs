@@ -36,8 +36,13 @@ fn core_names_no_clock_socket_thread_or_hash_map() {
         "tokio",
     ];
     let mut wrong = Vec::new();
+    // It names a thread-local only in builds that put bugs back for tests, `--cfg
+    // tidegate_mutation`: which bug is the choice of each thread. Nothing else is behind that cfg.
+    let exempt = found.iter().position(|path| path.ends_with("src/mutation.rs")).unwrap();
+    found.remove(exempt);
     for path in &found {
         let text = std::fs::read_to_string(path).unwrap();
+        assert!(!text.contains("tidegate_mutation") || path.ends_with("src/lib.rs"), "{}", path.display());
         let mut only_in_tests = false;
         for (number, line) in text.lines().enumerate() {
             // The line after `#[cfg(test)]`: counters for tests of costs.

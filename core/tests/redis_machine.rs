@@ -2,6 +2,9 @@
 //! whatever comes. What it does with real answers is shown on real servers (tests/live).
 #![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
+#[path = "redis_machine/found.rs"]
+mod found;
+
 use std::cell::Cell;
 use std::time::Duration;
 

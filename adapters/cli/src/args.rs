@@ -32,6 +32,8 @@ pub(crate) enum Command {
     Replay(Replay),
     /// A model broker at a loopback port, for anyone's tests.
     Serve(crate::serve::Serve),
+    /// Run the simulator: the machine under a year of faults, seed after seed.
+    Sim(crate::sim::Sim),
 }
 
 const CONSUME_EXAMPLES: &str = "\
@@ -214,6 +216,9 @@ pub(crate) struct Replay {
     /// A trace, as `tidegate consume --record FILE` writes it.
     #[arg(value_name = "FILE")]
     pub(crate) file: PathBuf,
+    /// Draw it as well: who held what when, as one HTML file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -15,6 +15,7 @@ mod record;
 mod replay;
 mod screen;
 mod serve;
+mod sim;
 mod stop;
 
 use std::process::ExitCode;
@@ -23,6 +24,7 @@ fn main() -> ExitCode {
     let done = match args::read().command {
         args::Command::Consume(consume) => consume::run(*consume),
         args::Command::Replay(args) => replay::run(&args),
+        args::Command::Sim(args) => sim::run_command(&args),
         args::Command::Serve(args) => serve::run(&args),
     };
     match done {

@@ -2,6 +2,7 @@
 
 use tidegate_core::redis;
 use tidegate_core::trace::{Replayed, Trace, replay};
+use tidegate_sim::{History, timeline};
 
 use crate::args;
 use crate::fatal::Fatal;
@@ -17,6 +18,12 @@ pub(crate) fn run(args: &args::Replay) -> Result<(), Fatal> {
     let Replayed { inputs, outputs, cut, .. } = replay(&trace, machine).map_err(|error| named(&error))?;
     if cut {
         eprintln!("notice: the last line is incomplete and was left out: whoever recorded was stopped");
+    }
+    if let Some(html) = &args.html {
+        let history = History::from_trace(&trace).map_err(|error| named(&error))?;
+        let failed = |error| Fatal::new(format_args!("{}: {error}", html.display()));
+        std::fs::write(html, timeline::html(&history)).map_err(failed)?;
+        eprintln!("timeline: {}", html.display());
     }
     eprintln!("{}: {inputs} inputs, {outputs} outputs, all as recorded", args.file.display());
     Ok(())

@@ -23,10 +23,13 @@ Examples:
     tidegate serve redis >url & until [ -s url ]; do sleep 0.1; done
     tidegate consume \"$(head -1 url)/orders\" --create
 
-It knows streams and what goes with them (SET, DEL, EXPIRE, MULTI, AUTH, CLIENT …), in RESP2 and RESP3,
-with blocking reads, and answers what it doesn't know with Redis's own error. It keeps nothing: all is
-gone when it ends, which it does at SIGINT or SIGTERM. It listens on 127.0.0.1 alone. Who sends half a
-command of more than 64 MiB, or leaves as many bytes of answers unread, is disconnected.
+Streams and what goes with them (SET, DEL, EXPIRE, MULTI, CLIENT …), in RESP2 and RESP3, with
+blocking reads; what it doesn't know it answers with Redis's own error. All is kept in memory,
+without a limit, and gone when it ends, which it does at SIGINT or SIGTERM. It listens on
+127.0.0.1 alone. A client is disconnected that sends half a command of more than 64 MiB, or
+leaves as much unread.
+
+stdout gets one line for each node, redis://127.0.0.1:PORT, as soon as it takes connections.
 
 Exit status: 0 ended by a signal, 1 a fatal error (the port is in use), 2 wrong usage.
 ";
@@ -97,16 +100,22 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Fatal> {
 
 async fn until_signal(serve: &Serve, server: &Server<Redis>) -> Result<(), Fatal> {
     // Before the first line: who has read it may end this.
-    let stop = Stop::on_signals().map_err(|error| Fatal::new(format_args!("can't listen to signals: {error}")))?;
+    let stop =
+        Stop::on_signals().map_err(|error| Fatal::new(format_args!("can't listen to signals: {error}")))?;
     say(server).map_err(|error| Fatal::new(format_args!("can't write to stdout: {error}")))?;
-    eprintln!("serving: a model of Redis {}; all that it holds is gone at its end", serve.version.version().number());
+    eprintln!(
+        "serving: a model of Redis {}; all that it holds is gone at its end",
+        serve.version.version().number()
+    );
     loop {
         tokio::select! {
             () = stop.wait() => return Ok(()),
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
         if !server.is_running() {
-            return Err(Fatal::new("the model broke, as said above: please report it with what was sent to it"));
+            return Err(Fatal::new(
+                "the model broke, as said above: please report it with what was sent to it",
+            ));
         }
     }
 }
@@ -126,10 +135,12 @@ fn start(serve: &Serve) -> Result<Server<Redis>, Fatal> {
     let first = serve.port.unwrap_or(0);
     let started = Server::start_with(nodes, first, options, |port| Redis::new(Config { port, ..config }));
     started.map_err(|error| match error {
-        StartError::Bind { at, cause } if cause.kind() == io::ErrorKind::AddrInUse => Fatal::new(format_args!(
-            "port {} is in use: choose another with --port, or leave it out for one that is free",
-            at.port()
-        )),
+        StartError::Bind { at, cause } if cause.kind() == io::ErrorKind::AddrInUse => {
+            Fatal::new(format_args!(
+                "port {} is in use: choose another with --port, or leave it out for one that is free",
+                at.port()
+            ))
+        }
         StartError::Bind { at, cause } if cause.kind() == io::ErrorKind::PermissionDenied => {
             Fatal::new(format_args!("port {} is not for you ({cause}): choose one above 1023", at.port()))
         }
@@ -137,13 +148,14 @@ fn start(serve: &Serve) -> Result<Server<Redis>, Fatal> {
     })
 }
 
-/// One URL a line, a node each, for scripts.
+/// One URL a line, a node each, for scripts. A reader may have enough of the first line and be gone.
 fn say(server: &Server<Redis>) -> io::Result<()> {
+    let urls: String = server.addrs().iter().map(|addr| format!("redis://{addr}\n")).collect();
     let mut stdout = io::stdout().lock();
-    for addr in server.addrs() {
-        writeln!(stdout, "redis://{addr}")?;
+    match stdout.write_all(urls.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        said => said,
     }
-    stdout.flush()
 }
 
 /// Each connection is an open file, and many systems allow 1024 at first.

@@ -9,6 +9,7 @@
 //! **Invariant:** an entry that is in the ledger is never handed out by a claim.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::command;
 use super::fault::Fault;
@@ -21,6 +22,7 @@ use super::task::{Claim, Held, Origin, Task};
 use crate::ack::Slot;
 use crate::delivery::Notice;
 use crate::message::Entries;
+use crate::mutation::{self, Mutation};
 use crate::stream::SeqNo;
 use crate::timer::Wake;
 
@@ -55,7 +57,11 @@ impl Machine {
                     entries: Vec::new(),
                 };
                 self.control.send(self.now, Task::Claim(claim), patience, |out| {
-                    let (group, consumer) = (&config.group, &config.consumer);
+                    let (group, mut consumer) = (&config.group, &config.consumer);
+                    if mutation::is(Mutation::ClaimForTheDead) {
+                        // Somebody else, whoever it is.
+                        consumer = group;
+                    }
                     command::auto_claim(out, &key.name, group, consumer, idle_ms, step.cursor, step.count);
                 });
                 self.flow.handle_asked(step.count);
@@ -64,6 +70,9 @@ impl Machine {
             }
         }
         let Some(touch_after) = self.cycle.touch_after() else { return };
+        if mutation::is(Mutation::LongWorkNotKeptAlive) || mutation::is(Mutation::OwnWorkClaimed) {
+            return;
+        }
         // One round at a time: a server that is slower than the idle time mustn't be flooded.
         while self.control.outgoing().len() < outgoing_max && !self.is_touching() {
             let mut ids = Vec::new();
@@ -85,7 +94,8 @@ impl Machine {
         }
         let limits = &self.config.options.limits;
         let room = self.control.outgoing().len() < limits.outgoing_bytes_max && !self.is_touching();
-        let touch = self.cycle.touch_after().filter(|_| room);
+        let none = mutation::is(Mutation::LongWorkNotKeptAlive) || mutation::is(Mutation::OwnWorkClaimed);
+        let touch = self.cycle.touch_after().filter(|_| room && !none);
         let touch = touch.and_then(|after| self.ledger.next_aging_at(after));
         let touch = touch.map(|at| Wake { at, why: "show that long work is alive" });
         Wake::earlier(self.cycle.next_wake(), touch)
@@ -107,7 +117,7 @@ impl Machine {
         let rows = pending_rows(answer);
         let asked = (ids.len() * 2).min(ROWS_MAX);
         let ours: Vec<SeqNo> =
-            rows.iter().map(|(seq, _)| *seq).filter(|seq| ids.binary_search(seq).is_ok()).collect();
+            rows.iter().map(|row| row.seq).filter(|seq| ids.binary_search(seq).is_ok()).collect();
         if !ours.is_empty() {
             let patience = self.config.options.limits.response_timeout;
             let (name, config) = (&self.keys.at(slot).name, &self.config);
@@ -116,9 +126,9 @@ impl Machine {
             });
         }
         if rows.len() >= asked
-            && let Some((last, _)) = rows.last()
+            && let Some(last) = rows.last()
         {
-            let rest: Vec<SeqNo> = ids.into_iter().filter(|seq| seq > last).collect();
+            let rest: Vec<SeqNo> = ids.into_iter().filter(|seq| *seq > last.seq).collect();
             self.ask_which_are_ours(slot, rest);
         }
     }
@@ -138,17 +148,19 @@ impl Machine {
             return;
         }
         let Answer::Stream(end) = answer else { return };
-        let next = end.cursor.unwrap_or(SeqNo::ZERO);
+        let mut next = end.cursor.unwrap_or(SeqNo::ZERO);
+        if mutation::is(Mutation::EmptyPageIsTheEnd) && claim.entries.is_empty() {
+            next = SeqNo::ZERO;
+        }
         self.cycle.handle_page(slot, next);
         // Since 7.0 the server took these off the list itself.
         self.tell_vanished(slot, end.deleted.len() as u64);
         if claim.epoch != self.epoch {
             return;
         }
-        let ledger = &self.ledger;
         let mut entries = claim.entries;
         for part in &mut entries {
-            part.retain(|entry| !ledger.contains(slot, entry.seq));
+            part.retain(|entry| mutation::is(Mutation::OwnWorkClaimed) || !self.is_ours(slot, entry.seq));
         }
         entries.retain(|part| !part.index.is_empty());
         let claimed: usize = entries.iter().map(|part| part.index.len()).sum();
@@ -185,6 +197,8 @@ impl Machine {
         let (records, bytes) = held.size();
         self.flow.handle_received(records, bytes);
         self.reads.counting += 1;
+        self.note_high(held.slot, held.ids().max());
+        self.reads.held.extend(held.ids().map(|seq| (held.slot.0, seq)));
         if !self.control.is_ready() {
             return self.deliver_held(held, None);
         }
@@ -201,11 +215,19 @@ impl Machine {
         let (records, bytes) = held.size();
         self.flow.handle_taken(records, bytes);
         self.reads.counting = self.reads.counting.saturating_sub(1);
+        for seq in held.ids() {
+            self.reads.held.remove(&(held.slot.0, seq));
+        }
         if held.epoch != self.epoch || self.phase != Phase::Running {
             return;
         }
         let Held { slot, entries, origin, nils, .. } = held;
-        let counts: BTreeMap<SeqNo, u32> = answer.map(pending_rows).unwrap_or_default().into_iter().collect();
+        let counts: BTreeMap<SeqNo, u32> = answer
+            .map(pending_rows)
+            .unwrap_or_default()
+            .into_iter()
+            .map(|row| (row.seq, row.deliveries))
+            .collect();
         if nils {
             self.forget_bodiless(slot, &entries, &counts);
         }
@@ -277,7 +299,7 @@ impl Machine {
 
     pub(super) fn on_left(&mut self, slot: Slot, answer: &Answer) {
         let Some(idle) = self.cycle.idle() else { return };
-        let ids: Vec<SeqNo> = pending_rows(answer).into_iter().map(|(seq, _)| seq).collect();
+        let ids: Vec<SeqNo> = pending_rows(answer).into_iter().map(|row| row.seq).collect();
         let Some(last) = ids.last() else { return };
         if ids.len() >= TOUCH_MAX {
             self.hand_back(slot, last.next());
@@ -291,11 +313,23 @@ impl Machine {
     }
 }
 
-/// XPENDING, extended: id and delivery count of each row.
-fn pending_rows(answer: &Answer) -> Vec<(SeqNo, u32)> {
+/// One row of XPENDING, extended.
+pub(super) struct Row {
+    pub(super) seq: SeqNo,
+    /// How long nobody has touched it.
+    pub(super) idle: Duration,
+    pub(super) deliveries: u32,
+}
+
+/// The rows of XPENDING, extended.
+pub(super) fn pending_rows(answer: &Answer) -> Vec<Row> {
     let Answer::Value(value) = answer else { return Vec::new() };
     let row = |row: &Value| match row.as_array()? {
-        [id, _, _, count] => Some((seq_of(id)?, u32::try_from(count.as_int()?).unwrap_or(u32::MAX))),
+        [id, _, idle, count] => Some(Row {
+            seq: seq_of(id)?,
+            idle: Duration::from_millis(u64::try_from(idle.as_int()?).unwrap_or(0)),
+            deliveries: u32::try_from(count.as_int()?).unwrap_or(u32::MAX),
+        }),
         _ => None,
     };
     value.as_array().unwrap_or_default().iter().filter_map(row).collect()

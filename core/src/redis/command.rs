@@ -6,6 +6,7 @@
 use bytes::BytesMut;
 
 use super::resp::Command;
+use crate::mutation::{self, Mutation};
 use crate::options::Login;
 use crate::stream::SeqNo;
 
@@ -133,7 +134,11 @@ where
         command.arg(key);
     }
     for (_, after) in keys {
-        command.seq(after);
+        match after {
+            _ if mutation::is(Mutation::TailNotPinned) => command.arg("$"),
+            after if mutation::is(Mutation::PositionIncremented) => command.seq(after.next()),
+            after => command.seq(after),
+        };
     }
 }
 
@@ -229,6 +234,10 @@ pub(super) fn hand_back(
 pub(super) fn depart(out: &mut BytesMut, key: &[u8], group: &[u8], consumer: &[u8]) {
     const SCRIPT: &str = "if #redis.call('XPENDING', KEYS[1], ARGV[1], '-', '+', 1, ARGV[2]) == 0 then \
                           return redis.call('XGROUP', 'DELCONSUMER', KEYS[1], ARGV[1], ARGV[2]) end return -1";
+    if mutation::is(Mutation::DeletedWithPending) {
+        Command::new(out, 5).arg("XGROUP").arg("DELCONSUMER").arg(key).arg(group).arg(consumer);
+        return;
+    }
     Command::new(out, 6).arg("EVAL").arg(SCRIPT).arg("1").arg(key).arg(group).arg(consumer);
 }
 

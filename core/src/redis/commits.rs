@@ -10,6 +10,7 @@ use super::machine::{Machine, Waiter};
 use super::task::Task;
 use crate::ack::{AckRange, CommitId, Slot};
 use crate::delivery::Notice;
+use crate::mutation::{self, Mutation};
 use crate::request::{Outcome, Ticket};
 use crate::stream::SeqNo;
 use crate::timer::Wake;
@@ -35,6 +36,9 @@ impl Machine {
 
     /// The application took these.
     pub(super) fn on_taken(&mut self, ranges: &[AckRange]) {
+        if mutation::is(Mutation::AckedWhenTaken) {
+            self.apply_acks(ranges);
+        }
         if self.acks() {
             ranges.iter().for_each(|range| self.schedule.handle_taken(self.now, *range));
         }
@@ -73,6 +77,7 @@ impl Machine {
         let (max, patience) = (limits.commit_messages_max, limits.response_timeout);
         let (commits_max, outgoing_max) = (limits.commits_in_flight_max, limits.outgoing_bytes_max);
         while self.control.is_ready()
+            && !(mutation::is(Mutation::CommitsStarved) && self.flow.records() > 0)
             && self.commits_in_flight() < commits_max
             && self.control.outgoing().len() < outgoing_max
             && self.schedule.wants_commit(self.now, self.ledger.acked())
@@ -83,7 +88,11 @@ impl Machine {
             if let Some(commit) = commit {
                 let (slot, messages) = (commit.slot, ids.len() as u64);
                 let (name, group) = (&self.keys.at(slot).name, &self.config.group);
-                let task = Task::Commit { id: commit.id, slot, messages };
+                let tracked = self.is_recovering(slot);
+                if tracked {
+                    self.reads.settled.extend(ids.iter().map(|seq| (slot.0, *seq)));
+                }
+                let task = Task::Commit { id: commit.id, slot, messages, tracked };
                 self.control.send(self.now, task, patience, |out| command::ack(out, name, group, &ids));
                 self.schedule.handle_sent(self.now, messages);
             }
@@ -151,7 +160,7 @@ impl Machine {
 
     /// Takes entries that no longer exist off the own pending list.
     pub(super) fn forget(&mut self, slot: Slot, ids: &[SeqNo]) {
-        if ids.is_empty() {
+        if ids.is_empty() || mutation::is(Mutation::TrimmedNeverLeaves) {
             return;
         }
         let patience = self.config.options.limits.response_timeout;
@@ -163,8 +172,10 @@ impl Machine {
     }
 
     pub(super) fn on_forget(&mut self, slot: Slot, messages: u64, answer: &Answer) {
-        if error_of(answer).is_none() {
-            self.tell_vanished(slot, messages);
+        match error_of(answer) {
+            None => self.tell_vanished(slot, messages),
+            // They are found again, and once more told to leave.
+            Some(_) => self.audit_later(),
         }
     }
 

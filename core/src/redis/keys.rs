@@ -38,8 +38,12 @@ pub(super) struct Key {
     state: KeyState,
     /// The last entry that came. Real-time reads go on after it.
     pub(super) position: SeqNo,
+    /// The furthest entry that ever came: from there on nothing can be in the ledger.
+    pub(super) high: SeqNo,
     /// The stream went at least as far: if it ends before, it is another one.
     pub(super) seen: SeqNo,
+    /// Its first entry, when it was looked at last.
+    pub(super) first: Option<SeqNo>,
     /// Own pending entries later than this are still to be read.
     recover: Option<SeqNo>,
     /// It was ready before: its position is true.
@@ -60,8 +64,12 @@ pub(super) struct Key {
 pub(super) struct Stream {
     pub(super) name: StreamKey,
     pub(super) plain: bool,
-    /// The next shard that hasn't been found.
+    /// One past the last shard that was found.
     pub(super) next_shard: u64,
+    /// Those before it that were not: they may come later.
+    pub(super) missing: BTreeSet<u64>,
+    /// Of those the next to be asked for.
+    pub(super) missing_next: u64,
 }
 
 #[derive(Default)]
@@ -84,7 +92,13 @@ impl Keys {
         let streams = streams
             .iter()
             .filter(|name| seen.insert((*name).clone()))
-            .map(|name| Stream { name: name.clone(), plain: false, next_shard: 0 })
+            .map(|name| Stream {
+                name: name.clone(),
+                plain: false,
+                next_shard: 0,
+                missing: BTreeSet::new(),
+                missing_next: 0,
+            })
             .collect();
         Self { streams, ..Self::default() }
     }
@@ -133,7 +147,9 @@ impl Keys {
             shard,
             state: KeyState::Left,
             position: SeqNo::ZERO,
+            high: SeqNo::ZERO,
             seen: SeqNo::ZERO,
+            first: None,
             recover: None,
             started: false,
             fresh: false,

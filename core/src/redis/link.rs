@@ -14,6 +14,7 @@ use super::task::Task;
 use crate::backoff::Backoff;
 use crate::error::Error;
 use crate::event::ConnId;
+use crate::mutation::{self, Mutation};
 use crate::time::Instant;
 
 /// How far a connection is.
@@ -110,12 +111,14 @@ impl Link {
     /// Forgets the connection; what was not answered comes back.
     pub(super) fn shut(&mut self, state: State) -> impl Iterator<Item = Task> + use<> {
         self.state = state;
-        self.incoming = BytesMut::new();
+        if !mutation::is(Mutation::PartialReplyKept) {
+            self.incoming = BytesMut::new();
+            self.values = resp::Decoder::new(self.bounds);
+            self.streams = None;
+        }
         self.seen = 0;
         self.outgoing = BytesMut::new();
         self.write_said = false;
-        self.values = resp::Decoder::new(self.bounds);
-        self.streams = None;
         self.client_id = None;
         std::mem::take(&mut self.expected).into_iter().map(|expected| expected.task)
     }
@@ -175,6 +178,7 @@ impl Link {
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {
             State::Opening { until } => Some(until),
+            _ if mutation::is(Mutation::SilenceNeverNoticed) => None,
             _ => self.expected.front().map(|front| self.front_since + front.patience),
         }
     }
@@ -187,6 +191,12 @@ impl Link {
     /// The command that is next in turn.
     pub(super) fn front(&self) -> Option<&Task> {
         self.expected.front().map(|front| &front.task)
+    }
+
+    /// For a [mutation](crate::mutation) only: the reply to it may still come.
+    pub(super) fn forget_front(&mut self, now: Instant) -> Option<Task> {
+        self.front_since = now;
+        self.expected.pop_front().map(|front| front.task)
     }
 
     pub(super) fn front_mut(&mut self) -> Option<&mut Task> {

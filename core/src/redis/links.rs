@@ -10,6 +10,7 @@ use crate::command::Command;
 use crate::delivery::{Notice, Reason};
 use crate::error::Error;
 use crate::event::{Cause, ConnId};
+use crate::mutation::{self, Mutation};
 
 /// An error that repeats the password is told without it.
 fn conceal(answer: &mut Answer, secret: &str) {
@@ -39,6 +40,13 @@ impl Machine {
             match link.state {
                 State::Down { retry_at } if retry_at <= self.now => self.open(number),
                 State::Down { .. } | State::Off => {}
+                State::Greeting | State::Ready
+                    if mutation::is(Mutation::LateReplyToTheNext)
+                        && link.deadline().is_some_and(|deadline| deadline <= self.now) =>
+                {
+                    let link = if number == READER { &mut self.reader } else { &mut self.control };
+                    link.forget_front(self.now).into_iter().for_each(|task| self.abandon(task));
+                }
                 _ if link.deadline().is_some_and(|deadline| deadline <= self.now) => {
                     let reason = match link.state {
                         State::Opening { .. } => Reason::Connection(Cause::TimedOut),
@@ -84,6 +92,7 @@ impl Machine {
         let current = link.endpoint == self.endpoint;
         let retry_at = link.backoff.next(now, &mut self.random);
         let attempt = link.backoff.attempts();
+        let retry_at = if mutation::is(Mutation::ReconnectAtOnce) { now } else { retry_at };
         let abandoned: Vec<_> = link.shut(State::Down { retry_at }).collect();
         for task in abandoned {
             self.abandon(task);
@@ -92,6 +101,7 @@ impl Machine {
             self.recover_after_loss();
         } else {
             self.reads.unblocking = false;
+            self.audit_all();
         }
         let cause = match reason {
             Reason::Connection(cause) => {
@@ -157,11 +167,14 @@ impl Machine {
     fn abandon(&mut self, task: Task) {
         match task {
             Task::Read(read) => {
-                self.flow.handle_answered(read.asked);
+                if !mutation::is(Mutation::CreditLeak) {
+                    self.flow.handle_answered(read.asked);
+                }
                 self.reads.recovery = None;
             }
             Task::Exists { stream, shard } => self.probes.push_back((stream, shard)),
-            Task::Look { slot } | Task::Create { slot } => self.look_again(slot),
+            Task::Look { slot, .. } | Task::Create { slot } => self.look_again(slot),
+            Task::Commit { id, .. } if mutation::is(Mutation::LostAckIsDone) => self.ledger.committed(id),
             Task::Commit { id, messages, .. } => {
                 self.ledger.failed(id);
                 self.schedule.handle_failed(self.now, messages);
@@ -169,6 +182,7 @@ impl Machine {
             Task::Claim(claim) => self.abandon_claim(claim),
             Task::Count(held) => self.deliver_held(held, None),
             Task::Owned { .. } => self.touching = self.touching.saturating_sub(1),
+            Task::Audit { slot, from } => drop(self.audits.insert(slot, from)),
             // Asked again in its time: the ledger or a timer remembers.
             Task::ExistsAny { .. }
             | Task::Forget { .. }
@@ -207,6 +221,9 @@ impl Machine {
                 }
                 Ok(None) => {
                     // Entries of a reply that isn't whole yet: they needn't wait for the rest.
+                    if mutation::is(Mutation::PieceOfReplyDropped) {
+                        chunks.clear();
+                    }
                     if !chunks.is_empty()
                         && let Some(mut task) = self.take_front(number)
                     {
@@ -268,17 +285,18 @@ impl Machine {
             Task::Read(read) => self.on_read(read, answer),
             Task::Exists { stream, shard } => self.on_exists(stream, shard, &answer),
             Task::ExistsAny { streams } => self.on_exists_any(streams, &answer),
-            Task::Look { slot } => self.on_look(slot, &answer),
+            Task::Look { slot, position } => self.on_look(slot, position, &answer),
             Task::Create { slot } => self.on_create(slot, &answer),
-            Task::Commit { id, slot, messages } => self.on_commit(id, slot, messages, &answer),
+            Task::Commit { id, slot, messages, .. } => self.on_commit(id, slot, messages, &answer),
             Task::Forget { slot, messages } => self.on_forget(slot, messages, &answer),
             Task::Claim(claim) => self.on_claim(claim, answer),
             Task::Count(held) => self.deliver_held(held, Some(&answer)),
             Task::Owned { slot, ids } => self.on_owned(slot, ids, &answer),
             Task::Left { slot } => self.on_left(slot, &answer),
+            Task::Audit { slot, .. } => self.on_audit(slot, &answer),
             Task::Unblock => self.on_unblock(&answer),
             Task::Lag { slot } => self.on_lag(slot, &answer),
-            Task::Check { slot } => self.on_check(slot, &answer),
+            Task::Check { slot, position } => self.on_check(slot, position, &answer),
             Task::Touch | Task::Depart => {}
         }
     }

@@ -9,7 +9,7 @@ use super::keys::Keys;
 use super::link::{Link, State};
 use super::resp::{Bounds, Chunk};
 use super::task::Origin;
-use crate::ack::{AckRange, Ledger};
+use crate::ack::{AckRange, Ledger, Slot};
 use crate::backoff::Backoff;
 use crate::claim::{ClaimOptions, Cycle};
 use crate::command::Command;
@@ -19,6 +19,7 @@ use crate::endpoint::Endpoint;
 use crate::error::{Error, RequestError};
 use crate::event::{Cause, ConnId, Event};
 use crate::flow::Flow;
+use crate::mutation::{self, Mutation};
 use crate::options::{ConsumerMode, ConsumerOptions, Start};
 use crate::random::Random;
 use crate::request::{Outcome, Request, Ticket};
@@ -69,6 +70,10 @@ pub(super) struct Reads {
     pub(super) unblock_after: Duration,
     pub(super) unblocking: bool,
     pub(super) recovery: Option<Recovery>,
+    /// By slot: committed while own pending entries are being read, so they may still come.
+    pub(super) settled: BTreeSet<(u32, SeqNo)>,
+    /// By slot: entries that wait for their delivery counts.
+    pub(super) held: BTreeSet<(u32, SeqNo)>,
     /// Recovered entries that wait for their delivery counts.
     pub(super) counting: usize,
     /// The operator was told that nothing is asked for.
@@ -77,7 +82,7 @@ pub(super) struct Reads {
 
 /// One read of own pending entries.
 pub(super) struct Recovery {
-    pub(super) asked: Vec<crate::ack::Slot>,
+    pub(super) asked: Vec<Slot>,
     pub(super) count: usize,
     /// By slot: entries that came, known ones and deleted ones included.
     pub(super) came: BTreeMap<u32, usize>,
@@ -127,6 +132,11 @@ pub struct Machine {
     pub(super) cycle: Cycle,
     /// Questions about what is still ours that are without an answer.
     pub(super) touching: usize,
+    /// Keys of which it is to be found out whether acks were forgotten, and from where on.
+    pub(super) audits: BTreeMap<Slot, SeqNo>,
+    /// When to find it out for all keys, and when once more.
+    pub(super) audit_at: Option<Instant>,
+    pub(super) audit_again_at: Option<Instant>,
     pub(super) flow: Flow,
     pub(super) epoch: Epoch,
     /// Reading without the group: by the mode, or since a seek.
@@ -232,6 +242,8 @@ impl Machine {
                 unblock_after: UNBLOCK_AFTER,
                 unblocking: false,
                 recovery: None,
+                settled: BTreeSet::new(),
+                held: BTreeSet::new(),
                 counting: 0,
                 stalled: false,
             },
@@ -239,6 +251,9 @@ impl Machine {
             schedule: Schedule::new(options.auto_commit, limits.commit_messages_max, Schedule::IDLE),
             cycle,
             touching: 0,
+            audits: BTreeMap::new(),
+            audit_at: None,
+            audit_again_at: None,
             flow: Flow::new(limits.lane_records_max, limits.lane_bytes_max)
                 .with_unacked_max(limits.unacked_max),
             epoch: Epoch(1),
@@ -344,6 +359,7 @@ impl Machine {
         }
         self.pump_move();
         self.pump_claims();
+        self.pump_audits();
         self.pump_reads();
         self.pump_unblock();
         for link in [&mut self.reader, &mut self.control] {
@@ -365,6 +381,7 @@ impl Machine {
             self.discover_wake(),
             self.unblock_wake(),
             self.read_wake(),
+            self.audit_wake(),
             if control { self.commit_wake() } else { None },
             if control { self.claim_wake() } else { None },
         ];
@@ -373,6 +390,7 @@ impl Machine {
 
     fn link_wake(&self, link: &Link, reading: bool) -> Option<Wake> {
         match link.state {
+            State::Down { .. } if mutation::is(Mutation::WakeForgotten) => None,
             State::Down { retry_at } => Some(Wake { at: retry_at, why: "reconnect" }),
             State::Off => None,
             State::Opening { until } => Some(Wake { at: until, why: "connect timeout" }),
@@ -494,7 +512,7 @@ impl Contract for Machine {
 
 /// The origin of own entries that are read again.
 impl Machine {
-    pub(super) fn recovered_origin(&self, slot: crate::ack::Slot) -> Origin {
+    pub(super) fn recovered_origin(&self, slot: Slot) -> Origin {
         if self.keys.at(slot).recovered { Origin::Reconnected } else { Origin::Restarted }
     }
 

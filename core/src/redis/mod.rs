@@ -31,6 +31,7 @@
 //!
 //! **Invariant:** the next wake-up lies in the future, or something was done.
 
+mod audit;
 mod claims;
 mod command;
 mod commits;

@@ -20,6 +20,7 @@ use crate::ack::Slot;
 use crate::command::Command;
 use crate::delivery::{Delivery, Notice};
 use crate::error::{Error, RequestError};
+use crate::mutation::{self, Mutation};
 use crate::options::Start;
 use crate::request::{Outcome, Request, Ticket};
 use crate::stream::{SeqNo, StreamKey};
@@ -78,7 +79,9 @@ impl Machine {
         if let Some(earlier) = self.moving.take() {
             self.done(earlier.ticket, Outcome::Superseded);
         }
-        self.withdraw();
+        if !mutation::is(Mutation::BufferedAfterRevoked) {
+            self.withdraw();
+        }
         for slot in self.keys.slots() {
             self.revoke(slot);
         }
@@ -104,6 +107,9 @@ impl Machine {
                 Delivery::Batch(batch) => {
                     self.flow.handle_taken(batch.len(), batch.bytes());
                     if let Some(range) = batch.ack_range() {
+                        if mutation::is(Mutation::PrefetchedAckedAtClose) {
+                            self.ledger.ack(range);
+                        }
                         self.ledger.withdraw(range);
                     }
                 }
@@ -132,7 +138,9 @@ impl Machine {
             return;
         }
         let to = moving.to;
-        self.ledger.revoke_all();
+        if !mutation::is(Mutation::OldEpochAcked) {
+            self.ledger.revoke_all();
+        }
         for slot in self.keys.slots() {
             self.cycle.remove(slot);
             self.keys.set_recovery(slot, None);
@@ -192,6 +200,9 @@ impl Machine {
         self.open_tickets += 1;
         if let Some(earlier) = self.moving.take() {
             self.done(earlier.ticket, Outcome::Superseded);
+        }
+        if mutation::is(Mutation::AcksDroppedAtClose) {
+            self.ledger.revoke_all();
         }
         self.withdraw();
         self.drain_acks();

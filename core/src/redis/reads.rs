@@ -22,7 +22,9 @@ use crate::ack::Slot;
 use crate::delivery::{Delivery, Notice, Reason};
 use crate::flow::Blocked;
 use crate::message::{Batch, Entries, Source};
+use crate::mutation::{self, Mutation};
 use crate::stream::SeqNo;
+use crate::time::Instant;
 use crate::timer::Wake;
 
 /// The longest wait before a CLIENT UNBLOCK is sent again.
@@ -115,6 +117,14 @@ impl Machine {
             return;
         }
         let asked: Vec<(Slot, SeqNo)> = self.keys.recovering().take(RECOVER_AT_ONCE).collect();
+        // What is committed meanwhile is remembered; what was on its way before that is waited for.
+        let untold = |task: &Task| match task {
+            Task::Commit { tracked: false, slot, .. } => asked.iter().any(|(known, _)| known == slot),
+            _ => false,
+        };
+        if self.control.tasks().any(untold) {
+            return;
+        }
         let (batch, lane) = (self.config.options.batch, self.config.options.limits.lane_records_max);
         let count = (lane / asked.len().max(1)).clamp(1, batch);
         let ask = Ask { count, block_ms: None, no_ack: false };
@@ -141,6 +151,9 @@ impl Machine {
 
     /// Entries came, of this command.
     pub(super) fn on_chunks(&mut self, task: &mut Task, chunks: &mut Vec<Chunk>) {
+        if mutation::is(Mutation::ForeignEntrySkipped) {
+            chunks.iter_mut().for_each(|chunk| mutation::leave_out_foreign(&mut chunk.entries));
+        }
         match task {
             Task::Read(read) => {
                 for chunk in chunks.drain(..) {
@@ -178,8 +191,8 @@ impl Machine {
                 self.keys.set_recovery(slot, Some(after));
             }
             self.forget(slot, &chunk.deleted);
-            let ledger = &self.ledger;
-            entries.retain(|entry| !ledger.contains(slot, entry.seq));
+            let mutated = mutation::is(Mutation::RecoveredInFlight);
+            entries.retain(|entry| mutated || !self.is_known(slot, entry.seq));
             if let Some(recovery) = &mut self.reads.recovery {
                 *recovery.came.entry(slot.0).or_default() += came;
             }
@@ -189,14 +202,20 @@ impl Machine {
             }
             return;
         }
-        let key = self.keys.at_mut(slot);
-        if !self.real_time && first <= key.position {
-            // The group was set back. What is still being processed here is not handed out a
-            // second time; its ack counts for both.
-            let ledger = &self.ledger;
-            entries.retain(|entry| !ledger.contains(slot, entry.seq));
+        if !self.real_time && first <= self.keys.at(slot).high {
+            // The group was set back, perhaps further than this piece of the reply shows. What is
+            // still being processed here is not handed out a second time; its ack counts for both.
+            let came = entries.index.len();
+            entries.retain(|entry| !self.is_known(slot, entry.seq));
+            if entries.index.len() < came {
+                // An ack that was on its way may have come before they were handed out again.
+                self.audit_key(slot);
+            }
         }
+        let key = self.keys.at_mut(slot);
         if last > SeqNo::ZERO {
+            // Of a stream that was read from its beginning.
+            key.first.get_or_insert(first);
             key.position = last;
             key.seen = key.seen.max(last);
         }
@@ -205,12 +224,36 @@ impl Machine {
         }
     }
 
+    /// Entries up to this one are, or will be, in the ledger.
+    pub(super) fn note_high(&mut self, slot: Slot, last: Option<SeqNo>) {
+        let key = self.keys.at_mut(slot);
+        key.high = key.high.max(last.unwrap_or_default());
+    }
+
+    /// Whether an entry is being processed here, or waits to be.
+    pub(super) fn is_ours(&self, slot: Slot, seq: SeqNo) -> bool {
+        self.ledger.contains(slot, seq) || self.reads.held.contains(&(slot.0, seq))
+    }
+
+    /// The same, or it was committed since own pending entries began to be read: an answer that
+    /// is on its way may still bring it.
+    pub(super) fn is_known(&self, slot: Slot, seq: SeqNo) -> bool {
+        self.is_ours(slot, seq) || self.reads.settled.contains(&(slot.0, seq))
+    }
+
+    /// Whether acks of this key that are committed now have to be remembered.
+    pub(super) fn is_recovering(&self, slot: Slot) -> bool {
+        let asked = self.reads.recovery.as_ref().is_some_and(|recovery| recovery.asked.contains(&slot));
+        asked || self.keys.recovery(slot).is_some()
+    }
+
     /// Entries for the application.
     pub(super) fn deliver(&mut self, slot: Slot, entries: Entries) {
         let (records, bytes) = (entries.index.len(), entries.data.len());
         let segment = self.acks().then(|| {
             self.ledger.deliver(self.now, slot, self.epoch, entries.index.iter().map(|entry| entry.seq))
         });
+        self.note_high(slot, entries.index.last().map(|entry| entry.seq));
         let key = self.keys.at(slot);
         let source = Source { stream: key.stream.clone(), shard: key.shard, epoch: self.epoch, segment };
         self.lane.push_back(Delivery::Batch(Batch::new(source, entries)));
@@ -219,7 +262,9 @@ impl Machine {
     }
 
     pub(super) fn on_read(&mut self, read: Read, answer: Answer) {
-        self.flow.handle_answered(read.asked);
+        if !(mutation::is(Mutation::CreditLeak) && error_of(&answer).is_some()) {
+            self.flow.handle_answered(read.asked);
+        }
         self.reads.unblock_after = UNBLOCK_AFTER;
         self.reads.unblock_at = self.now;
         if let Some(words) = error_of(&answer) {
@@ -239,8 +284,15 @@ impl Machine {
         let fault = Fault::of(words);
         let command = if self.real_time { "XREAD" } else { "XREADGROUP" };
         let error = fault.error(command, words, self.endpoint(), None);
+        if mutation::is(Mutation::AnyErrorIsTheEnd) {
+            self.reads.hold_until = Instant::MAX;
+            return;
+        }
         match fault.reaction() {
             Reaction::SetUp if read.epoch != self.epoch => {}
+            Reaction::SetUp if mutation::is(Mutation::GroupNeverMadeAgain) => {
+                self.reads.hold_until = self.reads.backoff.next(self.now, &mut self.random);
+            }
             Reaction::SetUp => match named_key(words).and_then(|name| self.keys.find(name)) {
                 Some(slot) if self.keys.state(slot) == KeyState::Ready => self.look_again(slot),
                 Some(_) => {}
@@ -251,6 +303,9 @@ impl Machine {
             },
             Reaction::Later => {
                 self.reads.hold_until = self.reads.backoff.next(self.now, &mut self.random);
+                if mutation::is(Mutation::ReadAgainAtOnce) {
+                    self.reads.hold_until = self.now;
+                }
                 if self.reads.backoff.attempts() == 1 {
                     self.notice(Notice::Refused { command, error });
                 }
@@ -260,7 +315,8 @@ impl Machine {
     }
 
     pub(super) fn read_wake(&self) -> Option<Wake> {
-        let held = self.reader.is_ready() && self.reads.hold_until > self.now;
+        let stays = mutation::is(Mutation::PassedDeadlineKept) && self.reads.hold_until > Instant::ZERO;
+        let held = self.reader.is_ready() && (self.reads.hold_until > self.now || stays);
         held.then_some(Wake { at: self.reads.hold_until, why: "read again" })
     }
 
@@ -271,23 +327,27 @@ impl Machine {
             return;
         }
         for slot in recovery.asked {
-            if recovery.came.remove(&slot.0).unwrap_or_default() < recovery.count {
+            let came = recovery.came.remove(&slot.0).unwrap_or_default();
+            if came < recovery.count || mutation::is(Mutation::RecoveryStopsEarly) {
                 self.keys.set_recovery(slot, None);
                 self.keys.at_mut(slot).recovered = true;
+                self.reads.settled.retain(|(known, _)| *known != slot.0);
             }
         }
     }
 
     /// The reading connection is lost: what was handed out and never came is pending.
     pub(super) fn recover_after_loss(&mut self) {
-        if !self.acks() {
+        if !self.acks() || mutation::is(Mutation::OwnPendingForgotten) {
             return;
         }
+        self.audit_later();
         self.reads.full = false;
         for slot in self.keys.slots() {
             let key = self.keys.at(slot);
             if key.started && self.keys.recovery(slot).is_none() {
-                let after = key.position;
+                let after =
+                    if mutation::is(Mutation::RecoveredInFlight) { SeqNo::ZERO } else { key.position };
                 self.keys.set_recovery(slot, Some(after));
             }
         }

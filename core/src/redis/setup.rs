@@ -2,7 +2,8 @@
 //!
 //! A stream's shards are found by asking for keys, not by SCAN: `stream`, `stream:0` …
 //! `stream:7`, and for each that is there one further on. So a gap of up to eight numbers does
-//! no harm, and nothing walks through a keyspace that isn't ours.
+//! no harm, and nothing walks through a keyspace that isn't ours. While running, gaps are asked
+//! for again, as are the numbers further on.
 //!
 //! A key is looked at (XINFO STREAM), then, in a group, the group is created, whether or not it
 //! is there: BUSYGROUP is success, and nobody has to find out first. The same two steps mend a
@@ -13,7 +14,8 @@
 //! | first time | as [`Start`] says | group at its beginning, or as [`Start`] says |
 //! | appeared while running | from its first entry | group at its first entry |
 //! | as it was, the group gone | goes on | group after the last entry that came here |
-//! | ends before the last entry that came: it is another stream | from its first entry | group at its first entry |
+//! | ends before the last entry that came, with the first entry as before: it was set back | goes on at its end | group at its end |
+//! | the same with another first entry: it is another stream | from its first entry | group at its first entry |
 //! | missing, `create` | waits for it | made, with the group |
 //! | missing | fatal at the start; later looked for again | the same |
 //! | not a stream | fatal at the start; later looked at again | the same |
@@ -33,6 +35,7 @@ use super::task::Task;
 use crate::ack::Slot;
 use crate::delivery::{Delivery, Notice, Reason};
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::options::Start;
 use crate::stream::{Position, SeqNo, ShardId};
 use crate::time::Instant;
@@ -40,6 +43,8 @@ use crate::timer::Wake;
 
 /// How far ahead of the shards that are known others are looked for.
 const AHEAD: u64 = 8;
+/// Gaps in the shards of a stream that are asked for at once.
+const MISSING_AT_ONCE: usize = 32;
 /// Shards are not looked for more often.
 const DISCOVER_MIN: Duration = Duration::from_millis(10);
 /// Commands of this kind that may be without an answer.
@@ -61,10 +66,13 @@ impl Machine {
             self.discover_at = self.now + self.config.options.discover_interval.max(DISCOVER_MIN);
         } else if self.now >= self.discover_at && self.discovered {
             self.discover_at = self.now + self.config.options.discover_interval.max(DISCOVER_MIN);
-            for first in (0..self.keys.streams.len()).step_by(STREAMS_AT_ONCE) {
-                self.ask_for_shards(first..(first + STREAMS_AT_ONCE).min(self.keys.streams.len()));
+            // A server that answers late, or never and yet isn't silent, gets no more to answer.
+            if self.control.waiting() < IN_FLIGHT {
+                for first in (0..self.keys.streams.len()).step_by(STREAMS_AT_ONCE) {
+                    self.ask_for_shards(first..(first + STREAMS_AT_ONCE).min(self.keys.streams.len()));
+                }
+                self.ask_for_lag();
             }
-            self.ask_for_lag();
         }
         while self.control.waiting() < IN_FLIGHT {
             let Some((stream, shard)) = self.probes.pop_front() else { break };
@@ -81,9 +89,10 @@ impl Machine {
             && let Some(slot) = self.keys.next_todo()
         {
             self.keys.set(slot, KeyState::Asked);
-            let name = self.keys.at(slot).name.clone();
-            self.control
-                .send(self.now, Task::Look { slot }, patience, |out| command::info_stream(out, &name));
+            let (name, position) = (self.keys.at(slot).name.clone(), self.keys.at(slot).position);
+            self.control.send(self.now, Task::Look { slot, position }, patience, |out| {
+                command::info_stream(out, &name);
+            });
         }
         if self.phase == Phase::Starting
             && self.discovered
@@ -122,10 +131,12 @@ impl Machine {
     fn ask_for_shards(&mut self, streams: Range<usize>) {
         let mut names = Vec::new();
         for at in streams.clone() {
-            let Some(stream) = self.keys.streams.get(at) else { continue };
-            let ahead = stream.next_shard..stream.next_shard + AHEAD;
-            names.extend((!stream.plain).then(|| self.probe_name(at, None)));
-            names.extend(ahead.map(|shard| self.probe_name(at, Some(shard))));
+            let wanted = self.wanted_shards(at, MISSING_AT_ONCE);
+            names.extend(wanted.into_iter().map(|shard| self.probe_name(at, shard)));
+            if let Some(stream) = self.keys.streams.get_mut(at) {
+                let next = stream.missing.range(stream.missing_next..).nth(MISSING_AT_ONCE);
+                stream.missing_next = next.copied().unwrap_or(0);
+            }
         }
         let patience = self.config.options.limits.response_timeout;
         self.control.send(self.now, Task::ExistsAny { streams }, patience, |out| {
@@ -138,13 +149,22 @@ impl Machine {
             return;
         }
         for at in streams {
-            let Some(stream) = self.keys.streams.get(at) else { continue };
-            if !stream.plain {
-                self.probes.push_back((at, None));
+            if let Some(stream) = self.keys.streams.get_mut(at) {
+                stream.missing_next = 0;
             }
-            let next = stream.next_shard;
-            self.probes.extend((next..next + AHEAD).map(|shard| (at, Some(shard))));
+            let wanted = self.wanted_shards(at, usize::MAX);
+            self.probes.extend(wanted.into_iter().map(|shard| (at, shard)));
         }
+    }
+
+    /// Keys of a stream that may have appeared: itself, the next `gaps` gaps in its shards, and
+    /// those further on.
+    fn wanted_shards(&self, stream: usize, gaps: usize) -> Vec<Option<u64>> {
+        let Some(stream) = self.keys.streams.get(stream) else { return Vec::new() };
+        let itself = (!stream.plain).then_some(None);
+        let gaps = stream.missing.range(stream.missing_next..).take(gaps).copied();
+        let ahead = stream.next_shard..stream.next_shard + AHEAD;
+        itself.into_iter().chain(gaps.chain(ahead).map(Some)).collect()
     }
 
     pub(super) fn on_exists(&mut self, stream: usize, shard: Option<u64>, answer: &Answer) {
@@ -156,9 +176,10 @@ impl Machine {
             }
             // The next round asks again; the first one has to be whole.
             if self.phase == Phase::Starting {
-                self.discover_at = Instant::MAX;
-                self.probes.clear();
                 self.drop_link(super::machine::CONTROL, Reason::Error(error));
+                // After that: what was not answered has been put back, and would be asked twice.
+                self.probes.clear();
+                self.discover_at = Instant::MAX;
             }
             return;
         }
@@ -177,6 +198,8 @@ impl Machine {
             Some(shard) => {
                 let first = entry.next_shard;
                 entry.next_shard = entry.next_shard.max(shard + 1);
+                entry.missing.remove(&shard);
+                entry.missing.extend(first..shard);
                 let last = entry.next_shard;
                 // A server that has every key must not keep us asking.
                 if self.keys.len() < self.config.options.limits.shards_max {
@@ -230,6 +253,7 @@ impl Machine {
         }
         let now = self.now;
         let at = self.keys.at_mut(slot).backoff.next(now, &mut self.random);
+        let at = if mutation::is(Mutation::GroupStorm) { now } else { at };
         self.keys.set(slot, if at <= now { KeyState::Todo } else { KeyState::Waiting(at) });
     }
 
@@ -245,9 +269,13 @@ impl Machine {
         self.look_again(slot);
     }
 
-    pub(super) fn on_look(&mut self, slot: Slot, answer: &Answer) {
+    pub(super) fn on_look(&mut self, slot: Slot, position: SeqNo, answer: &Answer) {
         if self.keys.state(slot) != KeyState::Asked {
             return;
+        }
+        if self.keys.at(slot).position != position {
+            // A read that was on its way brought more: what this answer tells is of before.
+            return self.keys.set(slot, KeyState::Todo);
         }
         let create = self.config.options.create;
         if let Some(words) = error_of(answer) {
@@ -288,9 +316,7 @@ impl Machine {
         } else {
             self.start
         };
-        if last < self.keys.at(slot).seen {
-            self.begin_anew(slot);
-        }
+        self.compare(slot, last, first_entry(answer));
         let key = self.keys.at_mut(slot);
         // Where to go on: `None` is the end.
         let from = if key.started {
@@ -310,6 +336,25 @@ impl Machine {
         }
     }
 
+    /// The stream ends at `last`, and begins with `first`. If it went further before, it was set
+    /// back (a fail-over lost its end), or it is another one. The same first entry tells: then
+    /// reading goes on at its end, and does not begin anew.
+    fn compare(&mut self, slot: Slot, last: SeqNo, first: Option<SeqNo>) {
+        let key = self.keys.at_mut(slot);
+        let known = std::mem::replace(&mut key.first, first);
+        if last >= key.seen {
+            return;
+        }
+        // Its beginning may have been trimmed meanwhile.
+        let the_same =
+            first.is_some_and(|first| known.is_some_and(|known| known <= first && first <= key.seen));
+        if the_same {
+            (key.position, key.seen) = (key.position.min(last), last);
+        } else {
+            self.begin_anew(slot);
+        }
+    }
+
     /// The stream that was read is gone: all of the next one of this name is new.
     fn begin_anew(&mut self, slot: Slot) {
         let key = self.keys.at_mut(slot);
@@ -322,6 +367,8 @@ impl Machine {
         let patience = self.config.options.limits.response_timeout;
         let (name, group) = (self.keys.at(slot).name.clone(), &self.config.group);
         let make = self.config.options.create;
+        let at_end = mutation::is(Mutation::GroupMadeAtTheEnd) && self.keys.at(slot).started;
+        let from = from.filter(|_| !at_end);
         self.control.send(self.now, Task::Create { slot }, patience, |out| {
             command::create_group(out, &name, group, from, make);
         });
@@ -394,7 +441,8 @@ impl Machine {
             if self.keys.state(slot) == KeyState::Ready {
                 let name = self.keys.at(slot).name.clone();
                 let real_time = self.real_time;
-                let task = if real_time { Task::Check { slot } } else { Task::Lag { slot } };
+                let position = self.keys.at(slot).position;
+                let task = if real_time { Task::Check { slot, position } } else { Task::Lag { slot } };
                 self.control.send(self.now, task, patience, |out| match real_time {
                     true => command::info_stream(out, &name),
                     false => command::info_groups(out, &name),
@@ -403,16 +451,20 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_check(&mut self, slot: Slot, answer: &Answer) {
+    pub(super) fn on_check(&mut self, slot: Slot, position: SeqNo, answer: &Answer) {
         let Answer::Value(value) = answer else { return };
         let gone = error_of(answer).is_some_and(|words| Fault::of(words) == Fault::NoSuchKey);
         let last = match gone {
             true => Some(SeqNo::ZERO),
             false => value.field(b"last-generated-id").and_then(seq_of),
         };
-        let key = self.keys.at_mut(slot);
-        if self.real_time && last.is_some_and(|last| last < key.seen) {
-            (key.position, key.seen) = (SeqNo::ZERO, SeqNo::ZERO);
+        let Some(last) = last.filter(|_| self.real_time) else { return };
+        if self.keys.at(slot).position != position {
+            // Read on meanwhile; the next round asks again.
+            return;
+        }
+        self.compare(slot, last, first_entry(answer));
+        if self.keys.at(slot).position != position {
             self.keys.renew();
         }
     }
@@ -454,6 +506,12 @@ pub(super) fn start_after(start: Start) -> Option<SeqNo> {
             Err(_) => SeqNo::ZERO,
         }),
     }
+}
+
+/// The id of the first entry, as XINFO STREAM tells it.
+fn first_entry(answer: &Answer) -> Option<SeqNo> {
+    let Answer::Value(value) = answer else { return None };
+    seq_of(value.field(b"first-entry")?.as_array()?.first()?)
 }
 
 /// An id as Redis writes it.

@@ -30,6 +30,8 @@ pub(super) enum Task {
     /// XINFO STREAM.
     Look {
         slot: Slot,
+        /// How far the key was read when this was asked.
+        position: SeqNo,
     },
     /// XGROUP CREATE.
     Create {
@@ -40,6 +42,8 @@ pub(super) enum Task {
         id: CommitId,
         slot: Slot,
         messages: u64,
+        /// Its ids are remembered until own pending entries have been read.
+        tracked: bool,
     },
     /// XACK of entries that no longer exist.
     Forget {
@@ -59,6 +63,11 @@ pub(super) enum Task {
     Left {
         slot: Slot,
     },
+    /// XPENDING: is anything pending that was committed?
+    Audit {
+        slot: Slot,
+        from: SeqNo,
+    },
     /// XCLAIM … JUSTID.
     Touch,
     /// CLIENT UNBLOCK.
@@ -68,6 +77,8 @@ pub(super) enum Task {
     /// XINFO STREAM: is it still the same stream?
     Check {
         slot: Slot,
+        /// How far the key was read when this was asked.
+        position: SeqNo,
     },
     /// XINFO GROUPS.
     Lag {
@@ -127,6 +138,11 @@ impl Held {
         Self { slot, entries, origin, nils: false, between, epoch }
     }
 
+    /// Positions of all of them.
+    pub(super) fn ids(&self) -> impl Iterator<Item = SeqNo> + '_ {
+        self.entries.iter().flat_map(|part| part.index.iter().map(|entry| entry.seq))
+    }
+
     /// Messages and bytes.
     pub(super) fn size(&self) -> (usize, usize) {
         self.entries
@@ -161,7 +177,7 @@ impl Task {
             Self::Create { .. } => "XGROUP CREATE",
             Self::Commit { .. } | Self::Forget { .. } => "XACK",
             Self::Claim(_) => "XAUTOCLAIM",
-            Self::Count(_) | Self::Owned { .. } | Self::Left { .. } => "XPENDING",
+            Self::Count(_) | Self::Owned { .. } | Self::Left { .. } | Self::Audit { .. } => "XPENDING",
             Self::Touch => "XCLAIM",
             Self::Unblock => "CLIENT UNBLOCK",
             Self::Depart => "EVAL",

@@ -27,7 +27,6 @@
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     reason = "a panic with its line is what a fuzzer looks for"
 )]
 

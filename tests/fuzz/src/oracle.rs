@@ -88,18 +88,17 @@ pub(crate) fn comparable(value: Value) -> Value {
         Value::Array(values) => Value::Array(values.into_iter().map(comparable).collect()),
         Value::Set(values) => Value::Set(values.into_iter().map(comparable).collect()),
         Value::Push(values) => Value::Push(values.into_iter().map(comparable).collect()),
-        Value::Map(pairs) => Value::Map(
-            pairs.into_iter().map(|(name, value)| (comparable(name), comparable(value))).collect(),
-        ),
+        Value::Map(pairs) => {
+            Value::Map(pairs.into_iter().map(|(name, value)| (comparable(name), comparable(value))).collect())
+        }
         other => other,
     }
 }
 
 /// Bytes of memory that a value has on top of the buffer that it was read from.
 pub(crate) fn heap(value: &Value) -> usize {
-    let list = |values: &Vec<Value>| {
-        values.capacity() * size_of::<Value>() + values.iter().map(heap).sum::<usize>()
-    };
+    let list =
+        |values: &Vec<Value>| values.capacity() * size_of::<Value>() + values.iter().map(heap).sum::<usize>();
     match value {
         Value::Array(values) | Value::Set(values) | Value::Push(values) => list(values),
         Value::Map(pairs) => {

@@ -60,7 +60,7 @@ pub fn resp_decode(data: &[u8]) {
 fn bounds(which: u8) -> Bounds {
     match which % 4 {
         0 => Bounds::default(),
-        1 => Bounds { depth: 4, line: 12, bulk: 20, aggregate: 10, total: 60 },
+        1 => Bounds { depth: 4, line: 12, bulk: 20, aggregate: 3, total: 120 },
         2 => Bounds { depth: u32::MAX, line: u32::MAX, bulk: u32::MAX, aggregate: u32::MAX, total: u32::MAX },
         _ => Bounds { total: 16 + u32::from(which), ..Bounds::default() },
     }

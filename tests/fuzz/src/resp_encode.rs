@@ -42,9 +42,21 @@ fn round_trip(value: &Value) {
 fn wire(wire: &[u8]) {
     let mut decoder = Decoder::new(Bounds::default());
     let mut buffer = BytesMut::from(wire);
+    let mut rest = wire;
     while let Ok(Some(value)) = decoder.decode(&mut buffer) {
+        let (reply, after) = rest.split_at(rest.len() - buffer.len());
+        rest = after;
+        if has_one_spelling(reply) {
+            assert_eq!(encoded(&value, Protocol::Resp3), reply, "{value:?}");
+        }
         round_trip(&value);
     }
+}
+
+/// The decoder is strict, so that most replies can be written in one way only. Others: attributes,
+/// doubles, errors as strings, the nulls of RESP2.
+fn has_one_spelling(reply: &[u8]) -> bool {
+    !reply.iter().any(|byte| b"|,!".contains(byte)) && !reply.windows(4).any(|null| null == b"-1\r\n")
 }
 
 fn encoded(value: &Value, protocol: Protocol) -> BytesMut {

@@ -1,5 +1,7 @@
 //! Each target over its corpus, and over what once was a finding.
 
+#![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
+
 use std::fs;
 use std::panic::catch_unwind;
 use std::path::{Path, PathBuf};

@@ -25,7 +25,10 @@ fn the_model_answers_as_the_real_server_does() {
     let result = compare(&mut real, &mut Model::new(), seed, commands);
     drop(real);
     let tally = result.unwrap_or_else(|difference| panic!("{difference}"));
-    assert_eq!(tally.missing(), <Vec<String>>::new(), "it should have happened at least once");
+    // What is rare needs many.
+    if commands >= 200_000 {
+        assert_eq!(tally.missing(), <Vec<String>>::new(), "it should have happened at least once");
+    }
 }
 
 /// The rig itself: two servers of one version have no differences, so that whatever is compared

@@ -13,6 +13,7 @@ use tidegate_core::timer::Wake;
 use tidegate_core::{Endpoint, Instant, SeqNo};
 
 /// A connection as a broker sees it; never used twice.
+/// The highest number is the world's own hand, in facts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeerId(pub u64);
 
@@ -56,7 +57,7 @@ pub enum BrokerCommand {
         /// Whose bytes.
         peer: PeerId,
     },
-    /// Close it, once what is in [`Broker::outgoing`] is written. No event follows.
+    /// Close it, once what is in [`Broker::outgoing`] is written. No event has to follow.
     Close {
         /// Which one.
         peer: PeerId,
@@ -151,6 +152,17 @@ pub enum Fact {
     SetBack {
         /// Where.
         shard: u32,
+    },
+    /// A page of a walk through all that is pending, to take over what is left, was carried out.
+    Walked {
+        /// Where.
+        shard: u32,
+        /// Who walks.
+        peer: PeerId,
+        /// It began at the start.
+        anew: bool,
+        /// It was told to go on from where this page ends.
+        goes_on: bool,
     },
     /// A command of a peer was carried out, or refused.
     Commanded {

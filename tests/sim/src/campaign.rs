@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::backend::Backend;
+use crate::backend::Fresh;
 use crate::oracle::{Sometimes, Violation};
 use crate::seed::Seed;
 use crate::swarm::Swarm;
@@ -46,7 +46,7 @@ impl std::fmt::Display for Failure {
 }
 
 impl Summary {
-    fn add(&mut self, seed: Seed, report: Report) {
+    pub(crate) fn add(&mut self, seed: Seed, report: Report) {
         self.runs += 1;
         self.simulated += report.simulated;
         self.events += report.events;
@@ -70,18 +70,18 @@ impl Summary {
 }
 
 /// One run.
-pub fn run<B: Backend>(tape: impl Into<Tape>, keep: Keep) -> Report {
+pub fn run<B: Fresh>(tape: impl Into<Tape>, keep: Keep) -> Report {
     World::<B>::draw(tape.into(), keep).run()
 }
 
 /// The choices of a seed's run: a tape that is the same run, and can be shrunk.
-pub fn choices<B: Backend>(seed: Seed) -> Vec<Choice> {
+pub fn choices<B: Fresh>(seed: Seed) -> Vec<Choice> {
     run::<B>(Tape::from(seed).recording(), Keep::default()).tape.recorded().to_vec()
 }
 
 /// Runs these seeds on `threads` threads until `failures` of them have failed; tells `progress`
 /// now and then how many are done.
-pub fn campaign<B: Backend>(
+pub fn campaign<B: Fresh>(
     seeds: std::ops::Range<u64>,
     threads: usize,
     failures: usize,

@@ -10,9 +10,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use tidegate_core::{
-    AutoCommit, ClaimOptions, ConsumerMode, ConsumerOptions, Limits, StreamKey,
-};
+use tidegate_core::{AutoCommit, ClaimOptions, ConsumerMode, ConsumerOptions, Limits, StreamKey};
 
 use crate::tape::Tape;
 

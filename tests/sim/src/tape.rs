@@ -30,10 +30,19 @@ pub struct Choice {
 #[derive(Clone, Debug)]
 enum Source {
     Seed(Random),
-    Bytes { bytes: Vec<u8>, at: usize },
-    Choices { choices: Vec<u64>, at: usize },
+    Bytes {
+        bytes: Vec<u8>,
+        at: usize,
+    },
+    Choices {
+        choices: Vec<u64>,
+        at: usize,
+    },
     /// As `Choices`, with few alternatives to each choice, so that all can be tried.
-    Tiny { choices: Vec<u64>, at: usize },
+    Tiny {
+        choices: Vec<u64>,
+        at: usize,
+    },
 }
 
 impl Tape {
@@ -177,7 +186,8 @@ mod tests {
     #[test]
     fn a_recording_replays_whatever_it_was_made_from() {
         let bytes: Vec<u8> = (0..40).map(|at| at * 7).collect();
-        for source in [Tape::from_seed(3), Tape::from_bytes(&bytes), Tape::from_choices(vec![6, 4, 1, 2, 99])] {
+        for source in [Tape::from_seed(3), Tape::from_bytes(&bytes), Tape::from_choices(vec![6, 4, 1, 2, 99])]
+        {
             let mut first = source.recording();
             let chosen = some(&mut first);
             let choices = first.recorded().iter().map(|choice| choice.taken).collect();

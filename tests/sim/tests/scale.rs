@@ -88,7 +88,11 @@ fn every_run_of_a_tiny_world() {
         });
         assert_eq!(all.found, None, "{fault}");
         runs += all.runs;
-        println!("{fault}: {} runs, {}", all.runs, if all.complete { "all that there are" } else { "the first" });
+        println!(
+            "{fault}: {} runs, {}",
+            all.runs,
+            if all.complete { "all that there are" } else { "the first" }
+        );
     }
     assert!(runs > 1_000, "{runs}");
 }
@@ -102,11 +106,19 @@ fn bytes_whole_or_one_at_a_time_are_the_same_messages() {
             let mut swarm = plain(1 + seed as usize % 3, 60);
             swarm.payload_max = 40;
             swarm.fault_every = Some(Duration::from_millis(800));
-            ["member killed", "member closes", "XDEL of what is pending", "XGROUP SETID back", "XGROUP DESTROY", "DEL"]
-                .into_iter()
-                .for_each(|fault| weigh(&mut swarm, fault, 1));
+            [
+                "member killed",
+                "member closes",
+                "XDEL of what is pending",
+                "XGROUP SETID back",
+                "XGROUP DESTROY",
+                "DEL",
+            ]
+            .into_iter()
+            .for_each(|fault| weigh(&mut swarm, fault, 1));
             swarm.sloppy.single_bytes = single_bytes;
-            World::<RedisBackend>::new(swarm, Tape::from_seed(seed), Keep { got: true, ..Keep::default() }).run()
+            World::<RedisBackend>::new(swarm, Tape::from_seed(seed), Keep { got: true, ..Keep::default() })
+                .run()
         });
         let [whole, single] = worlds.map(|report| {
             assert_eq!(report.violation, None, "seed {seed}");

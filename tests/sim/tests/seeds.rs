@@ -10,7 +10,8 @@ use tidegate_sim::swarm::FaultKind;
 use tidegate_sim::{Backend, Keep, RedisBackend, Seed, Tape, campaign, run};
 
 fn seeds() -> u64 {
-    let wanted = std::env::var("TIDEGATE_SEEDS").ok().map(|text| text.parse().expect("TIDEGATE_SEEDS is a number"));
+    let wanted =
+        std::env::var("TIDEGATE_SEEDS").ok().map(|text| text.parse().expect("TIDEGATE_SEEDS is a number"));
     // Without optimisation a tenth and less of it has to do.
     wanted.unwrap_or(if cfg!(debug_assertions) { 2_000 } else { 100_000 })
 }
@@ -52,11 +53,15 @@ fn no_promise_is_broken_in_any_world() {
     );
     println!("{}", summary.sometimes);
     for failure in &summary.failures {
-        println!("{failure}\n  replay it: TIDEGATE_SEED={} cargo test -p tidegate-sim --test seeds", failure.seed);
+        println!(
+            "{failure}\n  replay it: TIDEGATE_SEED={} cargo test -p tidegate-sim --test seeds",
+            failure.seed
+        );
     }
     assert!(summary.failures.is_empty(), "{} of {} seeds failed", summary.failures.len(), summary.runs);
     let kinds = FaultKind::ALL.iter().map(|kind| kind.name()).chain(RedisBackend::FAULTS.iter().copied());
-    let never: Vec<_> = kinds.chain(SEEN.iter().copied()).filter(|what| summary.sometimes.count(what) == 0).collect();
+    let never: Vec<_> =
+        kinds.chain(SEEN.iter().copied()).filter(|what| summary.sometimes.count(what) == 0).collect();
     assert!(never.is_empty(), "never happened, so it was not tested: {never:?}");
 }
 
@@ -115,8 +120,8 @@ fn the_same_seed_is_the_same_run() {
     for seed in 0..200 {
         let [first, second] = [(); 2].map(|()| run::<RedisBackend>(Seed(seed), Keep::default()));
         if first.hash != second.hash || first.events != second.events {
-            let [first, second] =
-                [(); 2].map(|()| run::<RedisBackend>(Seed(seed), Keep { trace: true, ..Keep::default() }).trace);
+            let [first, second] = [(); 2]
+                .map(|()| run::<RedisBackend>(Seed(seed), Keep { trace: true, ..Keep::default() }).trace);
             let differs = first.lines().zip(second.lines()).enumerate().find(|(_, (a, b))| a != b);
             panic!("seed {seed} is not the same twice: {differs:?}");
         }

@@ -248,6 +248,11 @@ impl<M: Machine> Driver<M> {
         }
     }
 
+    /// It said that there will be nothing more.
+    pub(super) fn is_over(&self) -> bool {
+        self.ended
+    }
+
     /// Messages in the data lane.
     pub(super) fn queued(&self) -> usize {
         self.machine.stats().queued as usize
@@ -258,9 +263,7 @@ impl<M: Machine> Driver<M> {
         let delivery = self.machine.poll_delivery();
         let last = matches!(delivery, Some(Delivery::End | Delivery::Failed(_)));
         assert!(!self.ended || last, "{delivery:?} after the end");
-        let key = |Assignment { stream, shard, epoch }: &Assignment| {
-            (format!("{stream}/{shard}"), epoch.0)
-        };
+        let key = |Assignment { stream, shard, epoch }: &Assignment| (format!("{stream}/{shard}"), epoch.0);
         match delivery {
             None => return false,
             Some(Delivery::End) => self.ended = true,
@@ -283,7 +286,10 @@ impl<M: Machine> Driver<M> {
                 assert!(!batch.is_empty());
                 let source = batch.source();
                 let shard = (format!("{}/{}", source.stream, source.shard), source.epoch.0);
-                assert!(self.assigned.get(&shard).is_some_and(|times| *times > 0), "messages of {shard:?}, which is not assigned");
+                assert!(
+                    self.assigned.get(&shard).is_some_and(|times| *times > 0),
+                    "messages of {shard:?}, which is not assigned"
+                );
                 for message in batch.iter() {
                     assert!(message.deliveries() >= 1);
                     let _ = (message.fields().count(), message.payload());

@@ -31,6 +31,8 @@ pub(crate) use self::setup::setup;
 
 /// Steps of one run.
 const STEPS_MAX: usize = 200;
+/// Rounds in which a server that answers as it should is greeted, and its streams are found.
+const GREETING_STEPS: usize = 6;
 /// Messages that a single answer may have.
 const ANSWER_MAX: usize = 400;
 
@@ -60,8 +62,19 @@ pub fn redis_machine_told(data: &[u8], sink: impl FnMut(&str)) {
     // A polite driver reads while it is welcome. Only of such a one the lane keeps its limit.
     let polite = !flip(&mut tape);
     driver.settle();
+    // Most of them begin where streams are being read, the others at the very start.
+    if tape.below(4) < 3 {
+        for _ in 0..GREETING_STEPS {
+            everything(&mut driver, &mut Tape::from_bytes(&[]));
+            driver.settle();
+        }
+    }
+    let mut steps_after_end = 0;
     for _ in 0..STEPS_MAX {
-        if tape.is_over() {
+        if driver.is_over() {
+            steps_after_end += 1;
+        }
+        if tape.is_over() || steps_after_end > 5 {
             break;
         }
         step(&mut driver, &mut tape, polite);
@@ -253,6 +266,8 @@ fn acks<M: tidegate_core::Machine>(driver: &mut Driver<M>, tape: &mut Tape) {
 
 /// Events of connections that are no more, or never were.
 fn late<M: tidegate_core::Machine>(driver: &mut Driver<M>, tape: &mut Tape) {
+    // So that what is open is known here.
+    driver.settle();
     let conn = ConnId { number: [0, 1, 2, u16::MAX][tape.below(4) as usize], generation: tape.below(4) };
     if driver.conns.get(&conn.number).is_some_and(|known| known.id == conn) {
         return;

@@ -169,7 +169,8 @@ impl Peer {
                 let first = if odd < 3 { number(&arg(3)) } else { 1 };
                 let last = number(&arg(4)).clamp(first, store.last.max(first)).min(first.saturating_add(40));
                 let count = [1, 3, i64::MAX, 0, -1][odd as usize];
-                let row = |at| Value::Array(vec![id(at), "me".into(), Value::Integer(9), Value::Integer(count)]);
+                let row =
+                    |at| Value::Array(vec![id(at), "me".into(), Value::Integer(9), Value::Integer(count)]);
                 let every = 1 + tape.below(3) as usize;
                 Value::Array((first..=last).step_by(every).map(row).collect())
             }

@@ -62,7 +62,8 @@ impl Command {
 
     /// Whether it waits for so short a time that the rig waits with it.
     pub fn is_short_wait(&self) -> bool {
-        let short = |at: usize| self.word(at) == "BLOCK" && (1..=1000).contains(&self.number(at + 1).unwrap_or(0));
+        let short =
+            |at: usize| self.word(at) == "BLOCK" && (1..=1000).contains(&self.number(at + 1).unwrap_or(0));
         self.may_block() && (1..self.args.len()).any(short)
     }
 
@@ -79,6 +80,19 @@ impl Command {
             out.extend(b"\r\n");
         }
     }
+}
+
+/// The first command that may keep its client waiting: that surely follows no MULTI.
+pub fn first_wait(batch: &[Command]) -> Option<usize> {
+    let mut multi = false;
+    batch.iter().position(|command| {
+        match command.word(0).as_str() {
+            "MULTI" if command.args.len() == 1 => multi = true,
+            "EXEC" | "DISCARD" | "RESET" => multi = false,
+            _ => {}
+        }
+        !multi && command.may_block()
+    })
 }
 
 impl fmt::Display for Command {

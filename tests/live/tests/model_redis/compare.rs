@@ -1,4 +1,4 @@
-//! Two replies to one command, byte for byte but for what time and memory decide.
+//! Two replies to one command, byte for byte but for what time decides.
 //!
 //! **Invariant:** what is passed over is a number or an id at a named place of a named command's
 //! reply; its type, and whether it is there, always counts.
@@ -7,14 +7,12 @@ use super::command::Command;
 use super::explained::EXPLAINED;
 use super::frame::Frame;
 
-/// How far apart two times may be, in milliseconds. What the generator makes depend on an idle
-/// time is further from its threshold than this.
-const TOLERANCE_MS: i64 = 20_000;
-
 /// Both replies to one command.
 pub struct Pair<'a> {
     /// The command.
     pub command: &'a Command,
+    /// How far apart two times may be, in milliseconds.
+    pub tolerance_ms: u64,
     /// If it was EXEC: what had been queued.
     pub queued: &'a [Command],
     /// The first side's bytes, and its connection's id.
@@ -40,7 +38,8 @@ impl Pair<'_> {
         if self.real.0 == self.model.0 && self.real.1 == self.model.1 {
             return Verdict::Equal;
         }
-        let (Some((real, _)), Some((model, _))) = (Frame::parse(self.real.0), Frame::parse(self.model.0)) else {
+        let (Some((real, _)), Some((model, _))) = (Frame::parse(self.real.0), Frame::parse(self.model.0))
+        else {
             return Verdict::Different;
         };
         if self.frames(self.command, &real, &model) {
@@ -52,52 +51,69 @@ impl Pair<'_> {
         EXPLAINED.iter().position(known).map_or(Verdict::Different, Verdict::Explained)
     }
 
+    fn own_ids(&self, real: &Frame, model: &Frame) -> bool {
+        (real.int(), model.int()) == (Some(self.real.1 as i64), Some(self.model.1 as i64))
+    }
+
     fn frames(&self, command: &Command, real: &Frame, model: &Frame) -> bool {
-        let near = |real: &Frame, model: &Frame| near(real.int(), model.int());
         match (command.word(0).as_str(), command.word(1).as_str()) {
-            ("EXEC", _) if real.frames().len() == self.queued.len() => alike(real, model, |at, real, model| {
-                self.frames(&self.queued[at], real, model)
-            }),
-            ("CLIENT", "ID") => real.int() == Some(self.real.1 as i64) && model.int() == Some(self.model.1 as i64),
+            ("EXEC", _) if real.frames().len() == self.queued.len() => {
+                alike(real, model, |at, real, model| self.frames(&self.queued[at], real, model))
+            }
+            ("CLIENT", "ID") => self.own_ids(real, model) || real.int().is_none() && real == model,
             ("HELLO", _) => fields(real, model, &|name, real, model| match name {
-                b"id" => real.int() == Some(self.real.1 as i64) && model.int() == Some(self.model.1 as i64),
+                b"id" => self.own_ids(real, model),
                 _ => real == model,
             }),
-            ("XADD", _) if command.has("*") => {
-                real == model || self::near(millis(real), millis(model))
-            }
-            ("TTL", _) => real == model || near(real, model),
-            ("PTTL", _) => real == model || near(real, model),
+            ("XADD", _) if command.has("*") => real == model || self.near(millis(real), millis(model)),
+            // Whole seconds, rounded.
+            ("TTL", _) => real == model || near(real.int(), model.int(), 1 + self.tolerance_ms / 1_000),
+            ("PTTL", _) => real == model || self.near(real.int(), model.int()),
             ("XPENDING", _) => alike(real, model, |_, real, model| {
                 alike(real, model, |at, one, other| {
-                    one == other || at == 2 && real.frames().len() == 4 && near(one, other)
+                    one == other || at == 2 && real.frames().len() == 4 && self.near(one.int(), other.int())
                 })
             }),
-            ("XINFO", _) => info(real, model),
+            ("XINFO", _) => self.info(real, model),
             _ => real == model,
         }
     }
+
+    /// XINFO's replies: names and values, lists of them, and pending lists.
+    fn info(&self, real: &Frame, model: &Frame) -> bool {
+        real == model
+            || alike(real, model, |at, one, other| {
+                let name =
+                    at.checked_sub(1).and_then(|at| real.frames().get(at)?.bulk()).filter(|_| at % 2 == 1);
+                self.field(name.unwrap_or_default(), one, other)
+            })
+    }
+
+    fn field(&self, name: &[u8], real: &Frame, model: &Frame) -> bool {
+        match name {
+            b"idle" | b"inactive" | b"seen-time" | b"active-time" => self.near(real.int(), model.int()),
+            b"pel" | b"pending" => alike(real, model, |_, real, model| {
+                let time = real.frames().len().wrapping_sub(2);
+                alike(real, model, |at, one, other| {
+                    one == other || at == time && self.near(one.int(), other.int())
+                })
+            }),
+            _ => self.info(real, model),
+        }
+    }
+
+    /// Two moments or durations in milliseconds.
+    fn near(&self, real: Option<i64>, model: Option<i64>) -> bool {
+        near(real, model, self.tolerance_ms)
+    }
 }
 
-/// XINFO's replies: names and values, lists of them, and pending lists.
-fn info(real: &Frame, model: &Frame) -> bool {
-    real == model
-        || alike(real, model, |at, one, other| {
-            let name = at.checked_sub(1).and_then(|at| real.frames().get(at)?.bulk()).filter(|_| at % 2 == 1);
-            field(name.unwrap_or_default(), one, other)
-        })
-}
-
-fn field(name: &[u8], real: &Frame, model: &Frame) -> bool {
-    match name {
-        b"idle" | b"inactive" | b"seen-time" | b"active-time" => near(real.int(), model.int()),
-        // How Redis lays a stream out in memory.
-        b"radix-tree-keys" | b"radix-tree-nodes" => real.int().is_some() && model.int().is_some(),
-        b"pel" | b"pending" => alike(real, model, |_, real, model| {
-            let time = real.frames().len().wrapping_sub(2);
-            alike(real, model, |at, one, other| one == other || at == time && near(one.int(), other.int()))
-        }),
-        _ => info(real, model),
+/// Two moments or durations of the same meaning. What is negative means something else.
+fn near(real: Option<i64>, model: Option<i64>, tolerance: u64) -> bool {
+    match (real, model) {
+        (Some(real), Some(model)) if real >= 0 && model >= 0 => real.abs_diff(model) <= tolerance,
+        (Some(real), Some(model)) => real == model,
+        _ => false,
     }
 }
 
@@ -121,15 +137,6 @@ fn alike(real: &Frame, model: &Frame, mut part: impl FnMut(usize, &Frame, &Frame
     }
 }
 
-/// Two moments or durations of the same meaning. What is negative means something else.
-fn near(real: Option<i64>, model: Option<i64>) -> bool {
-    match (real, model) {
-        (Some(real), Some(model)) if real >= 0 && model >= 0 => real.abs_diff(model) <= TOLERANCE_MS as u64,
-        (Some(real), Some(model)) => real == model,
-        _ => false,
-    }
-}
-
 /// The milliseconds of an id that the server chose.
 fn millis(id: &Frame) -> Option<i64> {
     let text = std::str::from_utf8(id.bulk()?).ok()?;
@@ -142,14 +149,20 @@ mod tests {
 
     fn verdict(command: &[&str], real: &str, model: &str) -> Verdict {
         let command = Command::of(command);
-        Pair { command: &command, queued: &[], real: (real.as_bytes(), 7), model: (model.as_bytes(), 9) }.verdict()
+        Pair {
+            command: &command,
+            tolerance_ms: 100,
+            queued: &[],
+            real: (real.as_bytes(), 7),
+            model: (model.as_bytes(), 9),
+        }
+        .verdict()
     }
 
     #[test]
     fn only_what_time_decides_is_passed_over() {
-        let pending = |idle: &str, count: &str| {
-            format!("*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:{idle}\r\n:{count}\r\n")
-        };
+        let pending =
+            |idle: &str, count: &str| format!("*1\r\n*4\r\n$3\r\n1-1\r\n$1\r\nc\r\n:{idle}\r\n:{count}\r\n");
         let ask = ["XPENDING", "k", "g", "-", "+", "1"];
         assert_eq!(verdict(&ask, &pending("5", "1"), &pending("90", "1")), Verdict::Equal);
         assert_eq!(verdict(&ask, &pending("5", "1"), &pending("5", "2")), Verdict::Different);

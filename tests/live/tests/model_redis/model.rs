@@ -1,7 +1,7 @@
 //! The model Redis behind a few connections, on a clock that follows the real one.
 
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidegate_core::Instant;
 use tidegate_sim::redis::{Config, Redis};
@@ -51,6 +51,10 @@ impl Model {
     fn event(&mut self, event: BrokerEvent) {
         let now = self.now();
         self.redis.handle(now, event);
+        self.drain();
+    }
+
+    fn drain(&mut self) {
         loop {
             match self.redis.poll_command() {
                 BrokerCommand::Write { peer } => self.take(peer),
@@ -74,6 +78,20 @@ impl Model {
             self.arrived.entry(peer).or_default().extend(bytes);
             let now = self.now();
             self.redis.handle(now, BrokerEvent::Wrote { peer, n });
+        }
+    }
+
+    /// Lets time pass until a connection has all its answers, if they come at all.
+    fn wait_for(&mut self, slot: usize) {
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(2) {
+            let arrived = self.arrived.get(&self.wires[slot].peer).cloned().unwrap_or_default();
+            if split(&mut [self.wires[slot].buffer.clone(), arrived].concat()).len() >= self.wires[slot].owed
+            {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(1));
+            self.event(BrokerEvent::Tick);
         }
     }
 
@@ -119,14 +137,17 @@ impl Side for Model {
         let peer = self.wires[batch.slot].peer;
         self.wires[batch.slot].owed += batch.commands;
         self.event(BrokerEvent::Tick);
-        // In two pieces: it has to keep what isn't complete.
+        // In two pieces: it has to keep what isn't complete. Nothing is written in between, as the
+        // real server writes nothing before it has done all that it was sent at once.
         let (one, other) = batch.bytes.split_at(batch.bytes.len() / 3);
         for piece in [one, other] {
             self.redis.incoming(peer).extend_from_slice(piece);
-            self.event(BrokerEvent::Received { peer });
+            let now = self.now();
+            self.redis.handle(now, BrokerEvent::Received { peer });
         }
+        self.drain();
         if batch.short_wait {
-            std::thread::sleep(std::time::Duration::from_millis(batch.wait_ms.max(5)));
+            self.wait_for(batch.slot);
         }
         self.event(BrokerEvent::Tick);
         self.redis.check().unwrap_or_else(|error| panic!("the model's own invariants: {error}"));
@@ -136,7 +157,8 @@ impl Side for Model {
             let replies = split(&mut wire.buffer);
             wire.owed -= replies.len().min(wire.owed);
             let closed = self.closed.contains(&wire.peer);
-            seen.push(Seen { replies, closed, waits: wire.owed > 0 && !closed });
+            let rest = if closed { wire.buffer.clone() } else { Vec::new() };
+            seen.push(Seen { replies, rest, closed, waits: wire.owed > 0 && !closed });
         }
         seen
     }

@@ -109,7 +109,7 @@ impl Side for Real {
         wire.owed += batch.commands;
         let replies = &mut seen[batch.slot].replies;
         wire.read(replies, batch.certain, PATIENCE);
-        let clients = loop {
+        let mut clients = loop {
             let clients = self.clients();
             let wire = &mut self.wires[batch.slot];
             let waits = clients.get(&wire.id).copied();
@@ -121,6 +121,7 @@ impl Side for Real {
         let wire = &mut self.wires[batch.slot];
         if batch.short_wait && wire.owed > 0 {
             wire.read(replies, batch.commands, PATIENCE);
+            clients = self.clients();
         }
         for (wire, seen) in self.wires.iter_mut().zip(&mut seen) {
             match clients.get(&wire.id) {
@@ -133,9 +134,9 @@ impl Side for Real {
                 None => wire.read(&mut seen.replies, usize::MAX, PATIENCE),
             }
             seen.closed = wire.closed;
+            seen.rest = if wire.closed { wire.buffer.clone() } else { Vec::new() };
             seen.waits = wire.owed > 0 && !wire.closed;
         }
-        std::thread::sleep(Duration::from_millis(batch.wait_ms));
         seen
     }
 

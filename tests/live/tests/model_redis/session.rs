@@ -2,13 +2,14 @@
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
+use std::time::{Duration, Instant};
 
-use super::command::Command;
+use super::command::{Command, first_wait};
 use super::compare::{Pair, Verdict};
-use super::explained::EXPLAINED;
+use super::explained::{CUT_SHORT, EXPLAINED};
 use super::frame::Frame;
 use super::generate::Generator;
-use super::side::{Batch, Side};
+use super::side::{Batch, Seen, Side};
 use super::tally::Tally;
 
 /// A command on a connection, as it was sent.
@@ -30,6 +31,7 @@ struct Slot {
     pending: VecDeque<Command>,
     /// Commands between MULTI and EXEC.
     queued: Vec<Command>,
+    resp3: bool,
     waits: bool,
 }
 
@@ -41,6 +43,9 @@ pub struct Session<'a> {
     sent: Vec<Sent>,
     /// The server may hold back any command (CLIENT PAUSE).
     careful: bool,
+    /// The longest that both sides together took for a batch. So much later may the one have done
+    /// the same as the other.
+    longest: Duration,
 }
 
 impl<'a> Session<'a> {
@@ -48,7 +53,14 @@ impl<'a> Session<'a> {
     pub fn new(real: &'a mut dyn Side, model: &'a mut dyn Side, slots: usize) -> Self {
         real.reset(slots);
         model.reset(slots);
-        Self { real, model, slots: vec![Slot::default(); slots], sent: Vec::new(), careful: false }
+        Self {
+            real,
+            model,
+            slots: vec![Slot::default(); slots],
+            sent: Vec::new(),
+            careful: false,
+            longest: Duration::ZERO,
+        }
     }
 
     /// Runs what the generator says to its end.
@@ -92,12 +104,15 @@ impl<'a> Session<'a> {
             bytes: &to_real,
             commands: commands.len(),
             certain: certain.unwrap_or(commands.len()),
-            short_wait: commands.iter().any(Command::is_short_wait),
-            wait_ms: commands.iter().map(|command| command.wait_ms).sum(),
+            short_wait: first_wait(&commands).is_some_and(|at| commands[at].is_short_wait()),
         };
+        let began = Instant::now();
         let real = self.real.run(batch);
         let model = self.model.run(Batch { bytes: &to_model, ..batch });
-        let alone = (commands.len() == 1).then(|| commands[0].clone());
+        self.longest = self.longest.max(began.elapsed());
+        let pause = commands.iter().map(|command| command.wait_ms).sum();
+        std::thread::sleep(Duration::from_millis(pause));
+        let alone = acts_last(&commands).then(|| commands.last().cloned()).flatten();
         self.slots[slot].pending.extend(commands);
 
         for (at, (real, model)) in real.iter().zip(&model).enumerate() {
@@ -105,13 +120,16 @@ impl<'a> Session<'a> {
             for (real, model) in pairs {
                 self.reply(at, real, model, at != slot, alone.as_ref(), tally)?;
             }
-            if real.replies.len() != model.replies.len() || real.waits != model.waits || real.closed != model.closed {
+            let says = |seen: &Seen| (seen.replies.len(), seen.rest.clone(), seen.waits, seen.closed);
+            if says(real) != says(model) && self.is_cut_short(at, real, model) {
+                *tally.explained.entry(CUT_SHORT.0).or_default() += 1;
+            } else if says(real) != says(model) {
                 let mut text = format!("on connection {at}:\n");
                 for (side, seen) in [(&*self.real, real), (&*self.model, model)] {
                     let _ = write!(text, "  {}: {} replies", side.name(), seen.replies.len());
                     text.push_str(if seen.waits { ", waits" } else { "" });
                     text.push_str(if seen.closed { ", closed" } else { "" });
-                    seen.replies.iter().for_each(|reply| {
+                    seen.replies.iter().chain([&seen.rest]).for_each(|reply| {
                         let _ = write!(text, "\n    {}", reply.escape_ascii());
                     });
                     text.push('\n');
@@ -150,6 +168,8 @@ impl<'a> Session<'a> {
         let queued = if is_exec { std::mem::take(&mut self.slots[at].queued) } else { Vec::new() };
         let pair = Pair {
             command: &command,
+            // Two moments count: when it was done, and when it was asked for. And clocks are rounded.
+            tolerance_ms: 2 * self.longest.as_millis() as u64 + 5,
             queued: &queued,
             real: (real, self.real.ids()[at]),
             model: (model, self.model.ids()[at]),
@@ -176,6 +196,12 @@ impl<'a> Session<'a> {
         if matches!(command.word(0).as_str(), "DISCARD" | "RESET") && frame.kind() == "value" {
             self.slots[at].queued.clear();
         }
+        match (command.word(0).as_str(), &frame) {
+            ("HELLO", Frame::Many(kind, _)) => self.slots[at].resp3 = *kind == b'%',
+            ("RESET", _) => self.slots[at].resp3 = false,
+            _ => {}
+        }
+        tally.resp3 += u64::from(self.slots[at].resp3);
         tally.answered(&command, &frame);
         if is_exec {
             queued.iter().zip(frame.frames()).for_each(|(command, frame)| tally.answered(command, frame));
@@ -184,6 +210,19 @@ impl<'a> Session<'a> {
             tally.woken(by, &frame);
         }
         Ok(())
+    }
+
+    /// See [`CUT_SHORT`].
+    fn is_cut_short(&self, at: usize, real: &Seen, model: &Seen) -> bool {
+        let slot = &self.slots[at];
+        let kills = |command: &Command| command.word(0) == "CLIENT" && command.word(1) == "KILL";
+        let more =
+            real.replies.get(model.replies.len()..).map(|more| [more.concat(), real.rest.clone()].concat());
+        real.closed
+            && model.closed
+            && slot.pending.front().is_some_and(|command| command.word(0) == "EXEC")
+            && slot.queued.iter().any(kills)
+            && more.is_some_and(|more| more.starts_with(&model.rest))
     }
 
     fn reconnect(&mut self, slot: usize) {
@@ -195,6 +234,16 @@ impl<'a> Session<'a> {
     fn difference(&self, text: String) -> Difference {
         Difference { sent: self.sent.clone(), text }
     }
+}
+
+/// Whether nothing but the last command can have done anything that others notice.
+fn acts_last(commands: &[Command]) -> bool {
+    let at = |at: usize| commands.get(at).map(|command| command.word(0)).unwrap_or_default();
+    let last = commands.len().saturating_sub(1);
+    last == 0
+        || at(0) == "MULTI"
+            && at(last) == "EXEC"
+            && (1..last).all(|i| !matches!(at(i).as_str(), "EXEC" | "DISCARD"))
 }
 
 /// Drops commands while the sides still differ. What is left, with its difference.

@@ -5,6 +5,8 @@
 pub struct Seen {
     /// Whole replies that came, in order.
     pub replies: Vec<Vec<u8>>,
+    /// The beginning of one more, on a connection that was closed.
+    pub rest: Vec<u8>,
     /// Whether it waits for a reply now.
     pub waits: bool,
     /// Whether the server closed it.
@@ -24,8 +26,6 @@ pub struct Batch<'a> {
     pub certain: usize,
     /// Whether a wait that has begun is to be waited for: it is a short one.
     pub short_wait: bool,
-    /// How long nothing is done after the answers.
-    pub wait_ms: u64,
 }
 
 /// A server with some connections to it, by slot: a real one, or the model.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::command::Command;
-use super::explained::EXPLAINED;
+use super::explained::{CUT_SHORT, EXPLAINED, NOT_SENT};
 use super::frame::Frame;
 
 /// Counts of a whole run.
@@ -14,6 +14,8 @@ pub struct Tally {
     pub sessions: u64,
     /// Commands whose answers were compared.
     pub commands: u64,
+    /// Answers to connections that speak RESP3.
+    pub resp3: u64,
     /// Answers that were errors.
     pub errors: u64,
     /// Times that a client began to wait.
@@ -62,9 +64,10 @@ impl Tally {
     /// What should have happened at least once and has not.
     pub fn missing(&self) -> Vec<String> {
         let options = OPTIONS.iter().flat_map(|(name, all)| {
-            all.iter().chain(&[""]).filter(|option| !self.options.contains_key(&((*name).to_owned(), **option))).map(
-                move |option| format!("{name} {option} without an error"),
-            )
+            all.iter()
+                .chain(&[""])
+                .filter(|option| !self.options.contains_key(&((*name).to_owned(), **option)))
+                .map(move |option| format!("{name} {option} without an error"))
         });
         let woken = WOKEN
             .iter()
@@ -101,11 +104,16 @@ pub const OPTIONS: &[(&str, &[&str])] = &[
     ("UNLINK", &[]),
     ("EXISTS", &[]),
     ("TYPE", &[]),
-    ("SET", &[]),
+    ("SET", &["NX", "XX", "GET", "KEEPTTL", "EX", "PX"]),
     ("GET", &[]),
     ("RENAME", &[]),
-    ("EXPIRE", &[]),
-    ("PEXPIRE", &[]),
+    ("RENAMENX", &[]),
+    ("WATCH", &[]),
+    ("UNWATCH", &[]),
+    ("EXPIRE", &["NX", "XX", "GT", "LT"]),
+    ("PEXPIRE", &["NX", "XX", "GT", "LT"]),
+    ("EXPIREAT", &[]),
+    ("PEXPIREAT", &[]),
     ("TTL", &[]),
     ("PTTL", &[]),
     ("PERSIST", &[]),
@@ -136,7 +144,9 @@ const WOKEN: &[(&str, &str)] = &[
     ("RENAME", "entries"),
     ("DEL", "UNBLOCKED"),
     ("FLUSHALL", "UNBLOCKED"),
-    ("SET", "WRONGTYPE"),
+    ("SET", "UNBLOCKED"),
+    ("EXPIRE", "UNBLOCKED"),
+    ("RENAME", "UNBLOCKED"),
     ("XGROUP DESTROY", "NOGROUP"),
     ("CLIENT UNBLOCK", "null"),
     ("CLIENT UNBLOCK", "UNBLOCKED"),
@@ -147,9 +157,10 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(
             f,
-            "{} commands in {} sessions, {} answered by an error ({} different messages)",
+            "{} commands in {} sessions, {} to RESP3, {} answered by an error ({} different messages)",
             self.commands,
             self.sessions,
+            self.resp3,
             self.errors,
             self.messages.len()
         )?;
@@ -169,8 +180,12 @@ impl fmt::Display for Tally {
             self.woken.iter().map(|((by, kind), count)| format!("{by} → {kind} {count}")).collect();
         writeln!(f, "waiting clients answered: {}", woken.join(", "))?;
         writeln!(f, "differences that are explained: {}", self.explained.values().sum::<u64>())?;
-        for (name, _, reason) in EXPLAINED {
+        let all = EXPLAINED.iter().map(|(name, _, reason)| (*name, *reason)).chain([CUT_SHORT]);
+        for (name, reason) in all {
             writeln!(f, "  {name}: {} ({reason})", self.explained.get(name).copied().unwrap_or(0))?;
+        }
+        for (name, reason) in NOT_SENT {
+            writeln!(f, "not sent: {name} ({reason})")?;
         }
         Ok(())
     }

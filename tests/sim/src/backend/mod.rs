@@ -45,9 +45,6 @@ pub trait Backend {
     /// Names of the broker's faults, for tables.
     const FAULTS: &'static [&'static str];
 
-    /// A fresh cluster, with these shards.
-    fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self;
-
     /// What the broker calls a shard; `sharded`: of a stream that has several.
     fn shard_name(stream: &StreamKey, shard: ShardId, sharded: bool) -> Bytes;
 
@@ -55,7 +52,13 @@ pub trait Backend {
     ///
     /// # Errors
     /// As the machine's own `new`.
-    fn machine(setup: Setup) -> Result<Self::Machine, Error>;
+    fn machine(&mut self, setup: Setup) -> Result<Self::Machine, Error>;
+
+    /// What a member did since the last time, where it takes its messages by itself. The world
+    /// looks after everything that it does to the machine.
+    fn observe(_machine: &mut Self::Machine) -> Vec<Observed> {
+        Vec::new()
+    }
 
     /// The broker.
     fn broker(&mut self) -> &mut Self::Broker;
@@ -76,6 +79,14 @@ pub trait Backend {
     fn unfinished(&mut self, now: Instant, group: &Bytes) -> Option<String>;
 }
 
+/// A backend that needs nothing but the kind of world that it is for.
+pub trait Fresh: Backend {
+    /// A fresh cluster, with these shards.
+    fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self;
+}
+
+mod observed;
 mod redis;
 
+pub use observed::Observed;
 pub use redis::RedisBackend;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_core::{Error, Instant, SeqNo, Setup, ShardId, StreamKey};
 
-use super::{Backend, Heal, Outage, Produced};
+use super::{Backend, Fresh, Heal, Outage, Produced};
 use crate::redis::{Condition, Config, Keep, Redis, Version};
 use crate::swarm::Swarm;
 use crate::tape::Tape;
@@ -63,11 +63,39 @@ impl RedisBackend {
         }
     }
 
+    /// Appends a message of these fields to a shard; its position, if the server took it.
+    pub(crate) fn append(&mut self, now: Instant, shard: usize, fields: &[&[u8]]) -> Option<SeqNo> {
+        let (key, last) = (self.keys.get(shard)?.clone(), self.last.get(shard)?);
+        let millis = EPOCH_MS + now.as_nanos() / 1_000_000;
+        let seq = SeqNo::redis(millis, 0).max(last.next());
+        let id = seq.as_redis().to_string();
+        let mut add: Vec<&[u8]> = vec![b"XADD", &key, id.as_bytes()];
+        add.extend(fields);
+        let done = self.execute(now, &add);
+        self.last.get_mut(shard).filter(|_| done).map(|last| *last = seq)?;
+        Some(seq)
+    }
+
     /// Entries of a key, by their ids.
     fn ids(&mut self, now: Instant, key: &[u8]) -> Vec<Bytes> {
         let reply = self.redis.execute(now, NODE, &[b"XRANGE", key, b"-", b"+"]);
         let entries = reply.into_array().unwrap_or_default();
         entries.into_iter().filter_map(|entry| entry.into_array()?.into_iter().next()?.into_bytes()).collect()
+    }
+}
+
+impl Fresh for RedisBackend {
+    fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self {
+        let versions = [Version::V7_0, Version::V7_0, Version::V6_2, Version::V7_2, Version::V8_0];
+        let version = tape.pick(&versions).copied().unwrap_or_default();
+        let redis =
+            Redis::new(Config { version, replicas: true, unix_ms_at_origin: EPOCH_MS, ..Config::default() });
+        let name = |(stream, shard): &(StreamKey, ShardId)| {
+            let sharded = swarm.streams.iter().any(|(name, count)| name == stream && *count > 0);
+            Self::shard_name(stream, *shard, sharded)
+        };
+        let keys: Vec<Bytes> = shards.iter().map(name).collect();
+        Self { redis, last: vec![SeqNo::ZERO; keys.len()], keys, foreign: 0, heals: Vec::new() }
     }
 }
 
@@ -102,18 +130,6 @@ impl Backend for RedisBackend {
         "server stands still",
     ];
 
-    fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self {
-        let versions = [Version::V7_0, Version::V7_0, Version::V6_2, Version::V7_2, Version::V8_0];
-        let version = tape.pick(&versions).copied().unwrap_or_default();
-        let redis = Redis::new(Config { version, replicas: true, unix_ms_at_origin: EPOCH_MS, ..Config::default() });
-        let name = |(stream, shard): &(StreamKey, ShardId)| {
-            let sharded = swarm.streams.iter().any(|(name, count)| name == stream && *count > 0);
-            Self::shard_name(stream, *shard, sharded)
-        };
-        let keys: Vec<Bytes> = shards.iter().map(name).collect();
-        Self { redis, last: vec![SeqNo::ZERO; keys.len()], keys, foreign: 0, heals: Vec::new() }
-    }
-
     fn shard_name(stream: &StreamKey, shard: ShardId, sharded: bool) -> Bytes {
         let mut name = stream.as_bytes().to_vec();
         if sharded {
@@ -122,7 +138,7 @@ impl Backend for RedisBackend {
         name.into()
     }
 
-    fn machine(setup: Setup) -> Result<Self::Machine, Error> {
+    fn machine(&mut self, setup: Setup) -> Result<Self::Machine, Error> {
         tidegate_core::redis::Machine::new(setup)
     }
 
@@ -131,25 +147,16 @@ impl Backend for RedisBackend {
     }
 
     fn produce(&mut self, now: Instant, message: &Produced<'_>) -> bool {
-        let (Some(key), Some(last)) = (self.keys.get(message.shard).cloned(), self.last.get(message.shard)) else {
-            return false;
-        };
-        let millis = EPOCH_MS + now.as_nanos() / 1_000_000;
-        let seq = SeqNo::redis(millis, 0).max(last.next());
-        let id = seq.as_redis().to_string();
-        let (key, id, payload) = (&key[..], id.as_bytes(), message.payload);
+        let payload = message.payload;
         let done = match (message.foreign, self.foreign % 4) {
-            (false, _) => self.execute(now, &[b"XADD", key, id, b"msg", payload]),
-            (true, 0) => self.execute(now, &[b"XADD", key, id, b"other", payload]),
-            (true, 1) => self.execute(now, &[b"XADD", key, id, b"", payload, b"", b""]),
-            (true, 2) => self.execute(now, &[b"XADD", key, id, b"x", payload, b"x", payload, b"y", b"1"]),
-            (true, _) => self.execute(now, &[b"XADD", key, id, b"\r\n", payload, b"msg", b"not this"]),
+            (false, _) => self.append(now, message.shard, &[b"msg", payload]),
+            (true, 0) => self.append(now, message.shard, &[b"other", payload]),
+            (true, 1) => self.append(now, message.shard, &[b"", payload, b"", b""]),
+            (true, 2) => self.append(now, message.shard, &[b"x", payload, b"x", payload, b"y", b"1"]),
+            (true, _) => self.append(now, message.shard, &[b"\r\n", payload, b"msg", b"not this"]),
         };
         self.foreign += u64::from(message.foreign);
-        if done && let Some(last) = self.last.get_mut(message.shard) {
-            *last = seq;
-        }
-        done
+        done.is_some()
     }
 
     fn disturb(&mut self, now: Instant, which: usize, tape: &mut Tape) -> Option<Outage> {
@@ -166,10 +173,15 @@ impl Backend for RedisBackend {
                 self.execute(now, &[b"SET", &key, b"no stream"]);
                 self.later(Undo::Delete { key }, format!("SET {name}"))
             }
-            "RENAME away" => done(self.execute(now, &[b"RENAME", &key, b"elsewhere"]), format!("RENAME {name}")),
+            "RENAME away" => {
+                done(self.execute(now, &[b"RENAME", &key, b"elsewhere"]), format!("RENAME {name}"))
+            }
             "XGROUP DESTROY" => {
                 let group = group?;
-                done(self.execute(now, &[b"XGROUP", b"DESTROY", &key, &group]), format!("XGROUP DESTROY {name}"))
+                done(
+                    self.execute(now, &[b"XGROUP", b"DESTROY", &key, &group]),
+                    format!("XGROUP DESTROY {name}"),
+                )
             }
             "XGROUP SETID back" => {
                 let group = group?;
@@ -185,7 +197,10 @@ impl Backend for RedisBackend {
             }
             "XTRIM" => {
                 let keep = tape.within(0, 20).to_string();
-                done(self.execute(now, &[b"XTRIM", &key, b"MAXLEN", keep.as_bytes()]), format!("XTRIM {name} {keep}"))
+                done(
+                    self.execute(now, &[b"XTRIM", &key, b"MAXLEN", keep.as_bytes()]),
+                    format!("XTRIM {name} {keep}"),
+                )
             }
             "XDEL" => {
                 let ids = self.ids(now, &key);
@@ -199,20 +214,26 @@ impl Backend for RedisBackend {
                 done(self.execute(now, &[b"XDEL", &key, id.as_bytes()]), format!("XDEL {name} {id}"))
             }
             "XCLAIM by hand" => {
-                let group = group?;
+                // Of a group that claims: what a resumable one loses so, it can't get back.
+                let group = group.filter(|group| group.starts_with(b"group-"))?;
                 let pending: Vec<_> = self.redis.pending(now, &key, &group).collect();
                 let id = tape.pick(&pending)?.seq.as_redis().to_string();
                 let claim: [&[u8]; 6] = [b"XCLAIM", &key, &group, b"somebody", b"0", id.as_bytes()];
                 done(self.execute(now, &claim), format!("XCLAIM {name} {id}"))
             }
-            "CLIENT KILL" => done(self.execute(now, &[b"CLIENT", b"KILL", b"TYPE", b"normal"]), "CLIENT KILL".into()),
+            "CLIENT KILL" => {
+                done(self.execute(now, &[b"CLIENT", b"KILL", b"TYPE", b"normal"]), "CLIENT KILL".into())
+            }
             "CLIENT PAUSE" => {
                 self.execute(now, &[b"CLIENT", b"PAUSE", b"100000", b"ALL"]);
                 self.later(Undo::Unpause, "CLIENT PAUSE".into())
             }
             "EXPIRE" => {
                 let millis = tape.within(1, 5_000).to_string();
-                done(self.execute(now, &[b"PEXPIRE", &key, millis.as_bytes()]), format!("PEXPIRE {name} {millis}"))
+                done(
+                    self.execute(now, &[b"PEXPIRE", &key, millis.as_bytes()]),
+                    format!("PEXPIRE {name} {millis}"),
+                )
             }
             "LOADING" => self.condition(now, Condition::Loading { until: Instant::MAX }, "LOADING"),
             "READONLY" => self.condition(now, Condition::ReadOnly, "READONLY"),
@@ -231,7 +252,10 @@ impl Backend for RedisBackend {
                     return at_once("a save point".into());
                 }
                 self.redis.crash(now, NODE, Keep::SavePoint);
-                self.later(Undo::Restart { loading: Duration::ZERO }, "the server crashes, and forgets".into())
+                self.later(
+                    Undo::Restart { loading: Duration::ZERO },
+                    "the server crashes, and forgets".into(),
+                )
             }
             "fail-over that loses a suffix" => {
                 let lost = tape.within(0, 12) as usize;
@@ -257,6 +281,8 @@ impl Backend for RedisBackend {
             self.undo(now, &undo);
         }
         for key in self.keys.clone() {
+            // A crash may have brought it back.
+            self.undo(now, &Undo::Delete { key: key.clone() });
             self.execute(now, &[b"PERSIST", &key]);
         }
     }

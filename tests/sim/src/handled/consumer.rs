@@ -123,14 +123,16 @@ impl Net {
     }
 
     fn acked(&mut self, range: AckRange) {
-        if self.closed {
+        if self.is_closed {
             // Nobody hears it: whoever closed the consumer knows how many acks were too late.
             return;
         }
         let batch: Option<&Batch> =
             self.batches.get(&range.segment).filter(|batch| batch.source().epoch == range.epoch);
         let messages = batch.map(|batch| {
-            (range.start..range.end.min(batch.len() as u32)).filter_map(|at| batch.message(at as usize)).collect()
+            (range.start..range.end.min(batch.len() as u32))
+                .filter_map(|at| batch.message(at as usize))
+                .collect()
         });
         self.seen.push(Observed::Acked { range, messages: messages.unwrap_or_default() });
     }

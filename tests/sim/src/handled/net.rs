@@ -14,12 +14,12 @@ use bytes::{Buf, BytesMut};
 use tidegate::{Runtime, Socket, Timer};
 use tidegate_core::ack::SegmentId;
 use tidegate_core::random::Random;
-use tidegate_core::{
-    Batch, Cause, Command, ConnId, Endpoint, Epoch, Event, Instant, ShardId, Stats, StreamKey,
-};
+use tidegate_core::{Batch, Cause, Command, ConnId, Endpoint, Epoch, Instant, ShardId, Stats, StreamKey};
 
 use crate::backend::Observed;
 
+/// The name of no connection.
+pub(super) const NOBODY: ConnId = ConnId { number: 0, generation: 0 };
 /// Bytes that a socket holds for who reads it; then what comes is left in the network.
 const INBOX: usize = 64 << 10;
 /// Bytes that it takes of who writes it, drawn for each connection: then the writer waits.
@@ -42,7 +42,7 @@ pub(super) struct Net {
     /// The machine's, as of its last round.
     pub(super) stats: Stats,
     /// The consumer has said how its close ended: who acks now is too late.
-    pub(super) closed: bool,
+    pub(super) is_closed: bool,
     /// The assignment of each shard that the world was told of.
     pub(super) epochs: BTreeMap<(StreamKey, ShardId), Epoch>,
     /// What the application took of.
@@ -86,7 +86,7 @@ impl SimRuntime {
             ended: None,
             spawned: Vec::new(),
             stats: Stats::default(),
-            closed: false,
+            is_closed: false,
             epochs: BTreeMap::new(),
             batches: BTreeMap::new(),
             pipes: Vec::new(),
@@ -121,17 +121,25 @@ impl Net {
         self.alarms.iter().flatten().filter_map(|alarm| alarm.at).filter(|at| *at > self.now).min()
     }
 
-    /// Something happened to a connection. `bytes` are what came, and are taken.
-    pub(super) fn happened(&mut self, event: &Event, bytes: &mut BytesMut) {
-        match event {
-            Event::Tick => {}
-            Event::Opened { conn } => self.change(*conn, |pipe| pipe.state = State::Open),
-            Event::OpenFailed { conn, cause } | Event::Closed { conn, cause } => {
-                self.change(*conn, |pipe| pipe.state = State::Over(cause.clone()));
-            }
-            Event::Received { conn } => self.change(*conn, |pipe| pipe.inbox.extend_from_slice(bytes)),
-            Event::Wrote { conn, n } => self.change(*conn, |pipe| pipe.backlog = pipe.backlog.saturating_sub(*n)),
-        }
+    /// An attempt to connect succeeded.
+    pub(super) fn opened(&mut self, conn: ConnId) {
+        self.change(conn, |pipe| pipe.state = State::Open);
+    }
+
+    /// An attempt failed, or the connection ended.
+    pub(super) fn closed(&mut self, conn: ConnId, cause: Cause) {
+        self.change(conn, |pipe| pipe.state = State::Over(cause));
+    }
+
+    /// These bytes came; they are taken, whosesoever they are.
+    pub(super) fn arrived(&mut self, conn: ConnId, bytes: &mut BytesMut) {
+        self.change(conn, |pipe| pipe.inbox.extend_from_slice(bytes));
+        bytes.clear();
+    }
+
+    /// So many of the bytes that were collected are in the network.
+    pub(super) fn wrote(&mut self, conn: ConnId, n: usize) {
+        self.change(conn, |pipe| pipe.backlog = pipe.backlog.saturating_sub(n));
     }
 
     /// Changes a connection, if it is still there, and wakes who waits for it.
@@ -145,7 +153,7 @@ impl Net {
 
     /// Moves what was written into the buffer that belongs to each connection.
     pub(super) fn collect(&mut self, into: &mut Vec<(ConnId, BytesMut)>) {
-        into.resize_with(self.pipes.len().max(into.len()), || (ConnId { number: 0, generation: 0 }, BytesMut::new()));
+        into.resize_with(self.pipes.len().max(into.len()), || (NOBODY, BytesMut::new()));
         for (pipe, (owner, buffer)) in self.pipes.iter_mut().zip(into) {
             let Some(pipe) = pipe else {
                 buffer.clear();
@@ -259,7 +267,10 @@ impl Runtime for SimRuntime {
         SimTimer { runtime: self.clone(), at }
     }
 
-    fn connect(&self, endpoint: &Endpoint) -> impl Future<Output = Result<SimSocket, Cause>> + Send + 'static {
+    fn connect(
+        &self,
+        endpoint: &Endpoint,
+    ) -> impl Future<Output = Result<SimSocket, Cause>> + Send + 'static {
         let conn = self.net().open(endpoint);
         let mut socket = Some(SimSocket { runtime: self.clone(), conn });
         std::future::poll_fn(move |cx| {
@@ -327,7 +338,9 @@ impl Socket for SimSocket {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let mut net = self.runtime.net();
-        let Some(pipe) = net.pipe(self.conn) else { return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into())) };
+        let Some(pipe) = net.pipe(self.conn) else {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        };
         if let State::Over(cause) = &pipe.state {
             return Poll::Ready(Err(error(cause)));
         }
@@ -396,7 +409,7 @@ mod tests {
         let mut connecting = pin!(runtime.connect(&Endpoint::tcp("redis", 1)));
         assert!(connecting.as_mut().poll(&mut context()).is_pending());
         let Some(Command::Open { conn, .. }) = runtime.net().commands.pop_front() else { panic!() };
-        runtime.net().happened(&Event::Opened { conn }, &mut BytesMut::new());
+        runtime.net().opened(conn);
         match connecting.poll(&mut context()) {
             Poll::Ready(Ok(socket)) => socket,
             _ => panic!("it is open"),
@@ -418,13 +431,13 @@ mod tests {
         assert_eq!(runtime.net().commands.pop_front(), Some(Command::Write { conn }));
         // It is full until the network has taken some.
         assert!(socket.poll_write(&mut context(), b"x").is_pending());
-        runtime.net().happened(&Event::Wrote { conn, n: 10 }, &mut BytesMut::new());
+        runtime.net().wrote(conn, 10);
         assert!(matches!(socket.poll_write(&mut context(), b"x"), Poll::Ready(Ok(1))));
 
         let mut into = BytesMut::with_capacity(64);
         assert!(socket.poll_read(&mut context(), &mut into).is_pending());
-        runtime.net().happened(&Event::Received { conn }, &mut BytesMut::from(&b"abc"[..]));
-        runtime.net().happened(&Event::Closed { conn, cause: Cause::Reset }, &mut BytesMut::new());
+        runtime.net().arrived(conn, &mut BytesMut::from(&b"abc"[..]));
+        runtime.net().closed(conn, Cause::Reset);
         let result = loop {
             match socket.poll_read(&mut context(), &mut into) {
                 Poll::Ready(Ok(n)) if n > 0 => {}
@@ -447,7 +460,7 @@ mod tests {
         let attempt = runtime.connect(&Endpoint::tcp("redis", 1));
         let Some(Command::Open { conn: second, .. }) = runtime.net().commands.pop_front() else { panic!() };
         assert_eq!((second.number, second.generation), (conn.number, conn.generation + 1));
-        runtime.net().happened(&Event::Opened { conn }, &mut BytesMut::new());
+        runtime.net().opened(conn);
         drop(attempt);
         assert_eq!(runtime.net().commands.pop_front(), Some(Command::Close { conn: second }));
     }
@@ -464,6 +477,7 @@ mod tests {
         runtime.net().pass(at(3));
         assert!(other.poll_fired(&mut context()).is_ready() && other.poll_fired(&mut context()).is_pending());
         drop(one);
-        assert_eq!((runtime.net().next_alarm(), runtime.now()), (None, at(5)));
+        assert_eq!(runtime.net().next_alarm(), None);
+        assert_eq!(runtime.now(), at(5));
     }
 }

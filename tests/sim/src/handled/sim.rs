@@ -2,9 +2,9 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::time::Duration;
 
 use tidegate::{Runtime, Timer};
@@ -46,7 +46,7 @@ impl Sim {
     }
 
     /// Waits so long, in virtual time; with zero, until the other tasks have had their turn.
-    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + 'static {
+    pub fn sleep(&self, time: Duration) -> impl Future<Output = ()> + Send + use<> {
         let runtime = self.runtime.clone();
         let until = self.now() + time;
         let (mut timer, mut yielded): (Option<SimTimer>, bool) = (None, !time.is_zero());
@@ -75,13 +75,29 @@ impl Sim {
         .await
     }
 
-    /// What `future` gives, or `None`: at every third call it is dropped at an await, at the
-    /// first, second or third time that it would have to wait. So code that is said to be
+    /// What `future` gives, or `None`: every third one is dropped at an await, in half of the
+    /// cases when it was woken already and has not looked yet. So code that is said to be
     /// cancel-safe can prove it.
     pub async fn cancel<F: Future>(&self, future: F) -> Option<F::Output> {
-        let left = if self.chance(33) { self.below(3) } else { u64::MAX };
+        let mut waits = self.chance(33).then(|| 1 + self.below(2));
+        let at_once = self.chance(50);
         let mut future = pin!(future);
-        Countdown { left, woken: false }.over(future.as_mut()).await
+        std::future::poll_fn(move |cx| {
+            if waits == Some(0) {
+                return Poll::Ready(None);
+            }
+            if let Poll::Ready(output) = future.as_mut().poll(cx) {
+                return Poll::Ready(Some(output));
+            }
+            if let Some(left) = &mut waits {
+                *left -= 1;
+                if *left == 0 && at_once {
+                    cx.waker().wake_by_ref();
+                }
+            }
+            Poll::Pending
+        })
+        .await
     }
 
     /// True in so many of a hundred cases.
@@ -102,33 +118,5 @@ impl Sim {
     /// Writes a line into the trace of the run, as the process would into its log.
     pub fn note(&self, text: impl Into<String>) {
         self.runtime.net().seen.push(Observed::Note(text.into()));
-    }
-}
-
-/// Counts the times that a future had to wait.
-struct Countdown {
-    left: u64,
-    woken: bool,
-}
-
-impl Countdown {
-    async fn over<F: Future>(mut self, mut future: Pin<&mut F>) -> Option<F::Output> {
-        std::future::poll_fn(move |cx| self.poll(future.as_mut(), cx)).await
-    }
-
-    fn poll<F: Future>(&mut self, future: Pin<&mut F>, cx: &mut Context<'_>) -> Poll<Option<F::Output>> {
-        if let Poll::Ready(output) = future.poll(cx) {
-            return Poll::Ready(Some(output));
-        }
-        if self.left == 0 {
-            // Not in the very poll that would wait: others do something in between.
-            if std::mem::replace(&mut self.woken, true) {
-                return Poll::Ready(None);
-            }
-            cx.waker().wake_by_ref();
-        } else {
-            self.left -= 1;
-        }
-        Poll::Pending
     }
 }

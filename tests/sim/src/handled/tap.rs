@@ -56,7 +56,7 @@ impl<M: Machine> Machine for Tap<M> {
                 }
                 match outcome {
                     Outcome::Positioned if known.is_some() => self.saw(Observed::Moved),
-                    Outcome::Closed { .. } => self.runtime.net().closed = true,
+                    Outcome::Closed { .. } => self.runtime.net().is_closed = true,
                     _ => {}
                 }
             }

@@ -7,6 +7,9 @@ use super::member::Held;
 use super::{MessageId, Oracle, Run};
 use crate::broker::{Fact, Gone, Handed, PeerId};
 
+/// What the world's own hand is called by a broker.
+const BY_HAND: PeerId = PeerId(u64::MAX);
+
 impl Oracle {
     /// This connection is this run's.
     pub fn connected(&mut self, peer: PeerId, run: Run) {
@@ -28,8 +31,16 @@ impl Oracle {
         match fact {
             Fact::Appended { shard, seq } => {
                 let log = self.shards.get_mut(*shard as usize);
-                // A fail-over that lost a deletion brings messages back.
-                if !log.is_some_and(|log| log.append(*seq) || log.restore(*seq)) {
+                if log.is_some_and(|log| log.append(*seq)) {
+                    return;
+                }
+                // A fail-over that lost a deletion brings messages back: whoever reads alone may
+                // take it for another stream.
+                let back = self.shards.get_mut(*shard as usize).is_some_and(|log| log.restore(*seq));
+                for seen in self.runs.iter_mut().filter_map(|run| run.shards.get_mut(*shard as usize)) {
+                    (seen.since, seen.next) = (None, None);
+                }
+                if !back {
                     self.accuse("model", || format!("shard {shard}: {} is not the end", seq.as_redis()));
                 }
             }
@@ -50,6 +61,7 @@ impl Oracle {
             Fact::Committed { shard, seq, peer, .. } => self.on_committed(*shard, *seq, *peer),
             Fact::Dropped { shard, seq, member, peer } => self.on_dropped(*shard, *seq, member, *peer),
             Fact::SetBack { shard } => self.on_set_back(*shard),
+            Fact::Walked { shard, peer, anew, goes_on } => self.on_walked(*shard, *peer, *anew, *goes_on),
             Fact::Commanded { peer, name, refused } => self.on_command(*peer, name, *refused),
         }
     }
@@ -63,7 +75,19 @@ impl Oracle {
         how: Handed,
         peer: PeerId,
     ) {
-        let (Some(run), Some(asker)) = (self.names.get(member).copied(), self.run_of(peer)) else { return };
+        if peer == BY_HAND {
+            // Somebody who is no consumer of ours has it now: nobody has to get it.
+            let previous = from.and_then(|from| self.names.get(from).copied());
+            let role = previous.and_then(|run| self.runs.get(run.0 as usize)).map(|who| who.role);
+            if let (Some(role), Some(id)) = (role, self.find(shard, seq))
+                && let Some(log) = self.shards.get_mut(shard as usize)
+                && let Some(mark) = log.mark_mut(role, id.at as usize)
+            {
+                (mark.excused, mark.pending) = (true, false);
+            }
+            return;
+        }
+        let Some(asker) = self.run_of(peer) else { return };
         let asker_name = self.runs.get(asker.0 as usize).map(|who| who.consumer.clone());
         if asker_name.as_ref() != Some(member) {
             self.accuse("R2", || {
@@ -71,6 +95,7 @@ impl Oracle {
             });
             return;
         }
+        let Some(run) = self.names.get(member).copied() else { return };
         let Some(role) = self.runs.get(asker.0 as usize).map(|who| who.role) else { return };
         let Some(id) = self.find(shard, seq) else { return };
         let previous = from.and_then(|from| self.names.get(from).copied());
@@ -78,10 +103,17 @@ impl Oracle {
             self.check_claim(id, asker, from == Some(member), previous);
         }
         let (now, acks) = (self.now, self.roles.get(role).is_some_and(|role| role.acks));
-        let touched = from == Some(member) && how != Handed::Own;
-        if let Some(mark) = self.shards.get_mut(shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
+        let alive = self.runs.get(asker.0 as usize).is_some_and(|who| who.alive);
+        let reaches = alive && !self.ended.contains(&peer);
+        let touched = from == Some(member) && matches!(how, Handed::Claimed { .. });
+        if let Some(mark) =
+            self.shards.get_mut(shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
         {
             mark.pending = acks;
+            mark.granted += u32::from(how == Handed::New);
+            mark.claimed_again |= touched;
+            // At most once: the broker gave it to a connection that nobody listens to any more.
+            mark.excused = !acks && (mark.excused || !reaches);
             if !touched || mark.handed.is_none() {
                 mark.handed = Some((now, run, how));
             }
@@ -94,14 +126,29 @@ impl Oracle {
         });
     }
 
+    /// Who is told that there is more goes on from there: what is behind would never be reached,
+    /// where those in front stay. Only a page that failed, or was lost, lets it begin anew.
+    fn on_walked(&mut self, shard: u32, peer: PeerId, anew: bool, goes_on: bool) {
+        let Some(run) = self.run_of(peer) else { return };
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
+        let before = who.walks.insert(shard, (peer, goes_on));
+        if anew && before == Some((peer, true)) {
+            let name = who.name();
+            self.accuse("R2", || {
+                format!("{name} began a walk anew, though there was more of the one before")
+            });
+        }
+    }
+
     /// A claim takes nothing that a live member works on.
     fn check_claim(&mut self, id: MessageId, asker: Run, own: bool, previous: Option<Run>) {
         let Some(previous) = previous.filter(|previous| !own && *previous != asker) else { return };
         let Some(who) = self.runs.get(previous.0 as usize) else { return };
         let Some(role) = self.roles.get(who.role) else { return };
-        let works = who.alive && matches!(who.held.get(&id), Some(Held::InHand { .. }));
+        let works = who.alive && !who.moving && matches!(who.held.get(&id), Some(Held::InHand { .. }));
         let since = who.held.get(&id).map(Held::since).unwrap_or_default();
-        if works && !who.leaving && self.calm_for(role.recovery * 2) && self.now.since(since) < role.recovery * 1_000 {
+        if works && !who.leaving && self.calm_for(role.recovery * 2) && self.now.since(since) > role.idle / 2
+        {
             let name = who.name();
             let what = self.describe(id);
             self.accuse("R2", || format!("{what} was claimed from {name}, which works on it"));
@@ -117,7 +164,9 @@ impl Oracle {
         let commit = self.roles.get(role).map_or(AutoCommit::Immediate, |role| role.commit);
         let wrong = match (who.held.get(&id), commit) {
             _ if who.left_group => Some("after it had left the group"),
-            (Some(Held::Acked { .. }), _) => None,
+            // Deleted while it was pending: it may leave, whoever works on what was in it.
+            _ if gone => None,
+            (Some(Held::Acked { .. } | Held::Past { .. }), _) => None,
             (Some(Held::InHand { .. }), AutoCommit::Delayed { .. }) if who.leaving => None,
             (Some(Held::InHand { since }), AutoCommit::Delayed { delay })
                 if self.now.since(*since) + who.clock_slack >= delay =>
@@ -126,7 +175,6 @@ impl Oracle {
             }
             (Some(Held::InHand { .. }), AutoCommit::Delayed { .. }) => Some("before its delay was over"),
             (Some(Held::InHand { .. }), _) => Some("though the application is not done with it"),
-            (None, _) if gone => None,
             (None, _) => Some("though no application got it"),
         };
         if let Some(wrong) = wrong {
@@ -140,7 +188,8 @@ impl Oracle {
                 who.held.insert(id, Held::Acked { at: now });
             }
         }
-        if let Some(mark) = self.shards.get_mut(shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
+        if let Some(mark) =
+            self.shards.get_mut(shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
         {
             (mark.pending, mark.done) = (false, true);
         }
@@ -174,10 +223,19 @@ impl Oracle {
     fn on_set_back(&mut self, shard: u32) {
         self.sometimes.saw("group set back");
         if let Some(log) = self.shards.get_mut(shard as usize) {
-            log.marks_mut().for_each(|mark| (mark.delivered, mark.pending) = (0, false));
+            log.set_back = Some(self.now);
+            for mark in log.marks_mut() {
+                // Pending, and perhaps nobody remembers, unless it is handed out again.
+                mark.excused |= mark.pending;
+                mark.pending = false;
+            }
         }
         for who in &mut self.runs {
-            who.held.retain(|id, held| id.shard != shard || matches!(held, Held::InHand { .. }));
+            for (_, held) in who.held.iter_mut().filter(|(id, _)| id.shard == shard) {
+                if let Held::Acked { at } = *held {
+                    *held = Held::Past { at };
+                }
+            }
             if let Some(seen) = who.shards.get_mut(shard as usize) {
                 seen.last_new = None;
             }

@@ -15,7 +15,11 @@ pub(super) struct Mark {
     pub(super) excused: bool,
     /// The broker waits for an ack.
     pub(super) pending: bool,
-    /// How often applications got it, since the group was set back last.
+    /// How often the broker handed it out as new: more than once if the group was set back.
+    pub(super) granted: u32,
+    /// It was claimed by, or kept alive for, the member that had it.
+    pub(super) claimed_again: bool,
+    /// How often applications got it.
     pub(super) delivered: u32,
     /// When it was handed to whom, and how.
     pub(super) handed: Option<(Instant, Run, Handed)>,
@@ -25,6 +29,10 @@ pub(super) struct Mark {
 pub(super) struct ShardLog {
     stream: StreamKey,
     shard: ShardId,
+    /// A crash or a fail-over brought messages back that were gone.
+    pub(super) restored: bool,
+    /// When the groups were set back last.
+    pub(super) set_back: Option<Instant>,
     seqs: Vec<SeqNo>,
     gone: Vec<bool>,
     marks: Vec<Vec<Mark>>,
@@ -37,6 +45,8 @@ impl ShardLog {
         Self {
             stream: stream.clone(),
             shard,
+            restored: false,
+            set_back: None,
             seqs: Vec::new(),
             gone: Vec::new(),
             marks: vec![Vec::new(); roles],
@@ -92,8 +102,13 @@ impl ShardLog {
     /// A message that was gone is back; false if there never was one.
     pub(super) fn restore(&mut self, seq: SeqNo) -> bool {
         let place = self.find(seq).and_then(|at| self.gone.get_mut(at));
-        // Whether anybody has to get it depends on what its group remembers.
-        place.is_some_and(|gone| std::mem::replace(gone, false))
+        let back = place.is_some_and(|gone| std::mem::replace(gone, false));
+        self.restored |= back;
+        if let Some(at) = self.find(seq).filter(|_| back) {
+            // Who read past its place meanwhile doesn't come back for it.
+            self.marks.iter_mut().filter_map(|marks| marks.get_mut(at)).for_each(|mark| mark.excused = true);
+        }
+        back
     }
 
     pub(super) fn is_gone(&self, at: usize) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{Assignment, ConsumerMode, Epoch, Instant, Stats};
+use tidegate_core::{Assignment, AutoCommit, ConsumerMode, Epoch, Instant, Stats};
 
 use super::{MessageId, Oracle, Role, Run};
 use crate::broker::{Handed, PeerId};
@@ -12,15 +12,23 @@ use crate::broker::{Handed, PeerId};
 /// A message in the hands of an application.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Held {
-    InHand { since: Instant },
-    Acked { at: Instant },
+    InHand {
+        since: Instant,
+    },
+    Acked {
+        at: Instant,
+    },
+    /// Acked before the group was set back: it may come again.
+    Past {
+        at: Instant,
+    },
 }
 
 impl Held {
     pub(super) fn since(&self) -> Instant {
         match self {
             Self::InHand { since } => *since,
-            Self::Acked { at } => *at,
+            Self::Acked { at } | Self::Past { at } => *at,
         }
     }
 }
@@ -69,9 +77,15 @@ pub(super) struct Who {
     pub(super) leaving: bool,
     /// It seeked or rewound, and reads alone from then on.
     pub(super) left_group: bool,
+    /// It was asked to.
+    pub(super) moving: bool,
     pub(super) clock_slack: Duration,
     pub(super) held: BTreeMap<MessageId, Held>,
     uncommitted: VecDeque<(Instant, MessageId)>,
+    /// By shard: the last page of its walk, on which connection, and whether there is more.
+    pub(super) walks: BTreeMap<u32, (PeerId, bool)>,
+    /// It was told to read elsewhere: of this epoch, and those before, nothing comes any more.
+    fence: Option<Epoch>,
     pub(super) shards: Vec<Seen>,
     refusals: Bucket,
     connects: Bucket,
@@ -90,7 +104,7 @@ impl Who {
     }
 }
 
-/// Refused commands of one member, a second.
+/// Refused commands of one member, a second, for each of its streams.
 const REFUSALS_MAX: u64 = 60;
 /// Connects of one member, a second: two connections, each at once and then slower.
 const CONNECTS_MAX: u64 = 30;
@@ -117,9 +131,12 @@ impl Oracle {
             alive: true,
             leaving: false,
             left_group: false,
+            moving: false,
             clock_slack: Duration::ZERO,
             held: BTreeMap::new(),
             uncommitted: VecDeque::new(),
+            walks: BTreeMap::new(),
+            fence: None,
             shards: vec![Seen::default(); self.shards.len()],
             refusals: Bucket::default(),
             connects: Bucket::default(),
@@ -135,38 +152,35 @@ impl Oracle {
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         who.alive = false;
         let role = who.role;
-        who.held.clear();
+        // What it acked may still be on its way.
         who.uncommitted.clear();
         if !acks {
-            // At most once: what was on its way to it is lost.
-            for log in &mut self.shards {
-                for at in 0..log.len() {
-                    if let Some(mark) = log.mark_mut(role, at)
-                        && mark.handed.is_some_and(|(_, to, _)| to == run)
-                        && mark.delivered == 0
-                    {
-                        mark.excused = true;
-                    }
+            self.excuse_undelivered(run, role);
+        }
+    }
+
+    /// At most once: what was on its way to this run is lost.
+    fn excuse_undelivered(&mut self, run: Run, role: usize) {
+        for log in &mut self.shards {
+            for at in 0..log.len() {
+                if let Some(mark) = log.mark_mut(role, at)
+                    && mark.handed.is_some_and(|(_, to, _)| to == run)
+                {
+                    mark.excused = true;
                 }
             }
         }
     }
 
     /// At most once: the connection is lost, and what was on its way with it.
-    pub fn disconnected(&mut self, run: Run) {
+    pub fn disconnected(&mut self, run: Run, peer: PeerId) {
+        self.ended.insert(peer);
         let Some(role) = self.role_of(run) else { return };
         if role.acks || role.mode == ConsumerMode::RealTime {
             return;
         }
-        let Some(number) = self.runs.get(run.0 as usize).map(|who| who.role) else { return };
-        for log in &mut self.shards {
-            for at in 0..log.len() {
-                if let Some(mark) = log.mark_mut(number, at)
-                    && mark.handed.is_some_and(|(_, to, _)| to == run)
-                {
-                    mark.excused = true;
-                }
-            }
+        if let Some(role) = self.runs.get(run.0 as usize).map(|who| who.role) {
+            self.excuse_undelivered(run, role);
         }
     }
 
@@ -184,14 +198,23 @@ impl Oracle {
     /// It was asked to seek or rewind: what comes next may be anything.
     pub fn moves(&mut self, run: Run) {
         if let Some(who) = self.runs.get_mut(run.0 as usize) {
-            who.shards.iter_mut().for_each(|seen| (seen.since, seen.next, seen.last_new) = (None, None, None));
+            who.moving = true;
+            who.fence = who.fence.max(who.shards.iter().filter_map(|seen| seen.epoch).max());
+            who.shards
+                .iter_mut()
+                .for_each(|seen| (seen.since, seen.next, seen.last_new) = (None, None, None));
         }
     }
 
     /// It has left its group for good.
     pub fn moved(&mut self, run: Run) {
         let Some(role) = self.role_of(run) else { return };
-        let in_group = role.mode != ConsumerMode::RealTime;
+        let (in_group, acks) = (role.mode != ConsumerMode::RealTime, role.acks);
+        let number = self.runs.get(run.0 as usize).map_or(0, |who| who.role);
+        if in_group && !acks {
+            // What was read before the move is not handed out any more.
+            self.excuse_undelivered(run, number);
+        }
         if let Some(who) = self.runs.get_mut(run.0 as usize) {
             who.left_group |= in_group;
             who.uncommitted.clear();
@@ -234,10 +257,10 @@ impl Oracle {
         let Some(&shard) = self.shard_ids.get(&key) else { return };
         let len = self.shards.get(shard as usize).map_or(0, |log| log.len());
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
-        let left = who.left_group;
+        let (left, moving) = (who.left_group, who.moving);
         if let Some(seen) = who.shards.get_mut(shard as usize) {
             seen.epoch = Some(assignment.epoch);
-            if !left {
+            if !left && !moving {
                 seen.since.get_or_insert(len);
             }
         }
@@ -248,7 +271,8 @@ impl Oracle {
         self.sometimes.saw("revoked");
         let key = (assignment.stream.clone(), assignment.shard);
         let Some(&shard) = self.shard_ids.get(&key) else { return };
-        if let Some(seen) = self.runs.get_mut(run.0 as usize).and_then(|who| who.shards.get_mut(shard as usize))
+        if let Some(seen) =
+            self.runs.get_mut(run.0 as usize).and_then(|who| who.shards.get_mut(shard as usize))
             && seen.epoch == Some(assignment.epoch)
         {
             seen.epoch = None;
@@ -267,27 +291,47 @@ impl Oracle {
         let mark = log.mark(role, id.at as usize);
         let at = id.at as usize;
         let seen = who.shards.get(id.shard as usize).copied().unwrap_or_default();
+        let delayed =
+            matches!(self.roles.get(role).map(|role| role.commit), Some(AutoCommit::Delayed { .. }));
         let mut wrong = None;
-        if seen.epoch != Some(epoch) {
+        if who.fence.is_some_and(|fence| epoch <= fence) {
+            wrong = Some(("G11", "read before it was told to read elsewhere".into()));
+        } else if seen.epoch != Some(epoch) {
             wrong = Some(("G11", format!("under epoch {}, assigned is {:?}", epoch.0, seen.epoch)));
         }
         if alone {
             let from = seen.next.or(seen.since);
-            if seen.next.is_some_and(|next| at < next) {
+            if log.restored {
+                // Whoever reads alone may have taken it for another stream.
+            } else if seen.next.is_some_and(|next| at < next) {
                 wrong = Some(("G11", "after one that is later".into()));
             } else if let Some(skipped) = from.and_then(|from| log.missing(from, at)) {
                 wrong = Some(("G1", format!("without {} before it", log.seq(skipped).as_redis())));
             }
         } else if acks {
             match who.held.get(&id) {
+                Some(Held::InHand { since }) if self.is_acked_by_delay(run, *since) => {}
                 Some(Held::InHand { .. }) => wrong = Some(("R1", "though it is working on it".into())),
+                // The group was set back before it was acked, and handed it out as new again.
+                Some(Held::Acked { .. }) if mark.granted > 1 => {}
+                // It claimed what an answer of its own brings, too, very late.
+                Some(Held::Acked { .. }) if mark.claimed_again => {}
+                // Acked once more, by the application, what the consumer had acked by itself.
+                Some(Held::Acked { .. }) if delayed => {}
                 Some(Held::Acked { .. }) => wrong = Some(("R1", "though it acked it before".into())),
-                None => {}
+                Some(Held::Past { .. }) | None => {}
             }
-        } else if mark.delivered > 0 {
-            wrong = Some(("G1", "a second time, though at most once was asked for".into()));
+        } else if mark.delivered >= mark.granted {
+            wrong =
+                Some(("G1", "more often than it was handed out, though at most once was asked for".into()));
         }
-        let is_new = !alone && matches!(mark.handed, Some((_, to, Handed::New)) if to == run);
+        // What was handed out before the group was set back comes in no order with what came after.
+        let is_new = !alone
+            && deliveries == 1
+            && mark.granted == 1
+            && mark.handed.is_some_and(|(at, to, how)| {
+                to == run && how == Handed::New && log.set_back.is_none_or(|set_back| at > set_back)
+            });
         if is_new && seen.last_new.is_some_and(|last| at <= last) {
             wrong = Some(("G11", "after one that is later".into()));
         }
@@ -324,6 +368,15 @@ impl Oracle {
         });
     }
 
+    /// Taken so long ago that the consumer has acked it by itself.
+    fn is_acked_by_delay(&self, run: Run, since: Instant) -> bool {
+        let slack = self.runs.get(run.0 as usize).map(|who| who.clock_slack).unwrap_or_default();
+        match self.role_of(run).map(|role| role.commit) {
+            Some(AutoCommit::Delayed { delay }) => self.now.since(since) + slack >= delay,
+            _ => false,
+        }
+    }
+
     /// An application is done with a message.
     pub fn acked(&mut self, run: Run, id: MessageId) {
         let now = self.now;
@@ -350,7 +403,7 @@ impl Oracle {
             if self.is_uncommitted(role, acked, id) {
                 let Some(Role { recovery, commit_within, .. }) = self.roles.get(role) else { return };
                 let calm = self.calm_for(recovery.saturating_add(*commit_within));
-                if calm && !who.leaving && self.now.since(acked) > *commit_within {
+                if calm && !who.leaving && self.now.since(acked) > *commit_within + who.clock_slack {
                     let (name, within, what) = (who.name(), *commit_within, self.describe(id));
                     self.accuse("G5", || {
                         format!("{name} acked {what} more than {within:?} ago, and it is not committed")
@@ -371,7 +424,9 @@ impl Oracle {
         if stats.queued > queued {
             self.accuse("G6", || format!("{} messages are queued, {queued} is the limit", stats.queued));
         } else if stats.in_flight > unacked {
-            self.accuse("G6", || format!("{} messages are un-acked, {unacked} is the limit", stats.in_flight));
+            self.accuse("G6", || {
+                format!("{} messages are un-acked, {unacked} is the limit", stats.in_flight)
+            });
         }
     }
 
@@ -391,10 +446,14 @@ impl Oracle {
         self.sometimes.saw(refused);
         let now = self.now;
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
-        if !who.refusals.add(now, REFUSALS_MAX) {
+        who.walks.clear();
+        let most = REFUSALS_MAX * self.streams;
+        if !who.refusals.add(now, most) {
             let member = who.name();
             self.accuse("G12", || {
-                format!("{member} had more than {REFUSALS_MAX} commands refused in a second, {name} with {refused} last")
+                format!(
+                    "{member} had more than {most} commands refused in a second, {name} with {refused} last"
+                )
             });
         }
     }

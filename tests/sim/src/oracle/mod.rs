@@ -29,13 +29,14 @@ mod sometimes;
 pub use member::Got;
 pub use sometimes::Sometimes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{AutoCommit, ConsumerMode, Instant, SeqNo, ShardId, StreamKey};
+use tidegate_core::{AutoCommit, ClaimOptions, ConsumerMode, Instant, SeqNo, ShardId, StreamKey};
 
+use crate::broker::PeerId;
 use crate::swarm::Swarm;
 use log::ShardLog;
 use member::Who;
@@ -78,6 +79,8 @@ struct Role {
     acks: bool,
     /// After trouble, everything works again within this time.
     recovery: Duration,
+    /// How long nobody must have touched what is claimed.
+    idle: Duration,
     /// Within this time an ack is at the broker, in calm weather.
     commit_within: Duration,
     unacked_max: u64,
@@ -90,12 +93,15 @@ pub struct Oracle {
     now: Instant,
     shards: Vec<ShardLog>,
     shard_ids: BTreeMap<(StreamKey, ShardId), u32>,
+    streams: u64,
     roles: Vec<Role>,
     runs: Vec<Who>,
     /// By the name that the broker knows: the last run that had it.
     names: BTreeMap<Bytes, Run>,
     /// By the broker's number of the connection.
     peers: Vec<Option<Run>>,
+    /// Connections of which the member's end is closed.
+    ended: BTreeSet<PeerId>,
     /// Since when there is no fault; `None` while there is one.
     calm_since: Option<Instant>,
     violation: Option<Violation>,
@@ -125,9 +131,14 @@ impl Oracle {
                 commit: role.options.auto_commit,
                 acks: role.acks(),
                 recovery,
+                idle: match role.options.claim {
+                    ClaimOptions::Every { idle, .. } => idle,
+                    ClaimOptions::Never => Duration::MAX,
+                },
                 commit_within: interval.saturating_add(way * 40 + Duration::from_secs(1)),
                 unacked_max: limits.unacked_max as u64,
-                queued_max: (limits.lane_records_max + 2 * role.options.batch) as u64,
+                // A read gives up to `batch` messages of each shard.
+                queued_max: (limits.lane_records_max + 2 * role.options.batch * shards.len()) as u64,
             }
         });
         let roles: Vec<Role> = roles.collect();
@@ -135,10 +146,12 @@ impl Oracle {
             now: Instant::ZERO,
             shards: shards.iter().map(|(stream, shard)| ShardLog::new(stream, *shard, roles.len())).collect(),
             shard_ids: shards.iter().cloned().zip(0..).collect(),
+            streams: swarm.streams.len() as u64,
             roles,
             runs: Vec::new(),
             names: BTreeMap::new(),
             peers: Vec::new(),
+            ended: BTreeSet::new(),
             calm_since: Some(Instant::ZERO),
             violation: None,
             sometimes: Sometimes::default(),
@@ -192,11 +205,17 @@ impl Oracle {
         for (number, role) in self.roles.iter().enumerate() {
             for log in &self.shards {
                 let waits = match role.mode {
+                    _ if self.has_wandered(number) => None,
                     ConsumerMode::RealTime => self.behind(number, log),
                     _ => log.undone(number).map(|seq| (seq, String::new())),
                 };
                 if let Some((seq, text)) = waits {
-                    return Some(format!("{} {} has not reached {:?}{text}", log.name(), seq.as_redis(), role.mode));
+                    return Some(format!(
+                        "{} {} has not reached {:?}{text}",
+                        log.name(),
+                        seq.as_redis(),
+                        role.mode
+                    ));
                 }
             }
         }
@@ -219,9 +238,19 @@ impl Oracle {
         ((id.at as usize) < log.len()).then(|| (log.stream(), log.shard(), log.seq(id.at as usize)))
     }
 
-    /// Whether anybody of this role has left the group for good, or nobody is left in it.
+    /// What nobody of this role has to get: the broker lost it, or somebody else gave it up.
+    pub fn lost(&self, role: usize) -> Vec<MessageId> {
+        let ids = self.shards.iter().zip(0..).flat_map(|(log, shard)| {
+            (0..log.len()).map(move |at| (log, at, MessageId { shard, at: at as u32 }))
+        });
+        let lost = ids.filter(|(log, at, _)| log.is_gone(*at) || log.mark(role, *at).excused);
+        lost.map(|(_, _, id)| id).collect()
+    }
+
+    /// Whether everybody of this role who lives has left the group for good.
     pub fn has_wandered(&self, role: usize) -> bool {
-        self.runs.iter().any(|run| run.role == role && run.left_group)
+        let mut theirs = self.runs.iter().filter(|run| run.role == role && run.alive).peekable();
+        theirs.peek().is_some() && theirs.all(|run| run.left_group)
     }
 
     fn find(&self, shard: u32, seq: SeqNo) -> Option<MessageId> {
@@ -229,7 +258,8 @@ impl Oracle {
         Some(MessageId { shard, at: at as u32 })
     }
 
-    fn describe(&self, id: MessageId) -> String {
+    /// A message as people write it.
+    pub fn describe(&self, id: MessageId) -> String {
         match self.shards.get(id.shard as usize) {
             Some(log) => format!("{} {}", log.name(), log.seq(id.at as usize).as_redis()),
             None => format!("{id:?}"),

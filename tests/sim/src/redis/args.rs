@@ -155,13 +155,21 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
-/// Half of an id: what `strtoull` takes is taken too, a sign and needless zeros among it.
+/// Half of an id: what `strtoull` takes is taken too, spaces before it, a sign and needless zeros
+/// among it.
 fn half(text: &[u8]) -> Option<u64> {
-    match (canonical(text), text) {
-        (Some(value), _) => Some(value),
-        (None, [b'-', rest @ ..]) if parse_int(text).is_none() => decimal(rest).map(u64::wrapping_neg),
-        (None, [b'+', rest @ ..]) => decimal(rest),
-        (None, _) => decimal(text),
+    if let Some(value) = canonical(text) {
+        return Some(value);
+    }
+    // The exception: what is a proper number and below zero.
+    if parse_int(text).is_some() {
+        return None;
+    }
+    let is_space = |byte: &u8| byte.is_ascii_whitespace() || *byte == 0x0b;
+    let start = text.iter().position(|byte| !is_space(byte))?;
+    match text.get(start..)? {
+        [b'-', digits @ ..] => decimal(digits).map(u64::wrapping_neg),
+        [b'+', digits @ ..] | digits => decimal(digits),
     }
 }
 
@@ -237,6 +245,9 @@ mod tests {
             ("5--01", id(5, u64::MAX)),
             ("5-1-1", None),
             ("5-1\0x", id(5, 1)),
+            (" 5-\t-1", id(5, u64::MAX)),
+            ("5 ", None),
+            (" ", None),
             ("18446744073709551616", None),
             ("", None),
             ("a", None),

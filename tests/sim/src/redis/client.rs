@@ -1,5 +1,7 @@
 //! One connection, as a server keeps it.
 
+use std::collections::BTreeMap;
+
 use bytes::{Bytes, BytesMut};
 use tidegate_core::{Instant, SeqNo};
 
@@ -9,7 +11,7 @@ use super::request::Parser;
 use crate::broker::PeerId;
 
 /// Unread replies of a peer, above which nothing more of it is carried out until it reads.
-pub(crate) const UNREAD: usize = 64 << 20;
+pub(crate) const UNREAD: usize = 4 << 20;
 /// Unread requests of a peer that isn't served now, above which they are left in the pipe.
 pub(crate) const UNSERVED: usize = 1 << 20;
 
@@ -50,6 +52,42 @@ pub(crate) struct Client {
     pub(crate) born: Instant,
     pub(crate) last_seen: Instant,
     pub(crate) last_command: &'static str,
+}
+
+/// All connections to all nodes. One that runs a command is taken out, so that the command can
+/// touch all the others; its place stays.
+#[derive(Debug, Default)]
+pub(crate) struct Clients(BTreeMap<PeerId, Option<Box<Client>>>);
+
+impl Clients {
+    pub(crate) fn get(&self, peer: PeerId) -> Option<&Client> {
+        self.0.get(&peer)?.as_deref()
+    }
+
+    pub(crate) fn get_mut(&mut self, peer: PeerId) -> Option<&mut Client> {
+        self.0.get_mut(&peer)?.as_deref_mut()
+    }
+
+    pub(crate) fn take(&mut self, peer: PeerId) -> Option<Box<Client>> {
+        self.0.get_mut(&peer)?.take()
+    }
+
+    pub(crate) fn put(&mut self, peer: PeerId, client: Box<Client>) {
+        match self.0.get_mut(&peer) {
+            Some(place) => *place = Some(client),
+            None => {
+                self.0.insert(peer, Some(client));
+            }
+        }
+    }
+
+    pub(crate) fn remove(&mut self, peer: PeerId) -> Option<Box<Client>> {
+        self.0.remove(&peer)?
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (PeerId, &Client)> {
+        self.0.iter().filter_map(|(peer, client)| Some((*peer, client.as_deref()?)))
+    }
 }
 
 /// CLIENT REPLY.

@@ -29,7 +29,8 @@ impl Cluster {
         let nodes = config.nodes.max(1);
         let primaries = (0..nodes).map(|_| None);
         let replicas = (0..nodes).map(Some).filter(|_| config.replicas);
-        let owners = if config.cluster { (0..SLOTS).map(|slot| slot * nodes / SLOTS).collect() } else { Vec::new() };
+        let owners =
+            if config.cluster { (0..SLOTS).map(|slot| slot * nodes / SLOTS).collect() } else { Vec::new() };
         Self { owners, roles: primaries.chain(replicas).collect(), moving: BTreeMap::new(), epoch: 1 }
     }
 
@@ -136,7 +137,7 @@ impl Cluster {
 
 /// A node's name: forty hex digits.
 pub(crate) fn node_id(node: usize) -> String {
-    format!("{:040x}", 0x7469_6465_6761_7465_u128 << 64 | node as u128 + 1)
+    format!("{:040x}", (0x7469_6465_6761_7465_u128 << 64) | (node as u128 + 1))
 }
 
 /// Whether a command is for this node, and if not, who is to be asked.
@@ -161,12 +162,12 @@ pub(crate) fn route(call: &mut Call<'_>, spec: &'static Spec) -> Result<(), Refu
     }
     let Some(first) = keys.first() else { return Ok(()) };
     let slot = key_slot(first);
+    let (me, cluster) = (call.node.index, &call.common.cluster);
+    if call.common.config.cluster && keys.iter().any(|key| key_slot(key) != slot) {
+        return Err(Refusal::new("CROSSSLOT", "Keys in request don't hash to the same slot"));
+    }
     if down {
         return Err(Refusal::new("CLUSTERDOWN", "The cluster is down"));
-    }
-    let (me, cluster) = (call.node.index, &call.common.cluster);
-    if keys.iter().any(|key| key_slot(key) != slot) {
-        return Err(Refusal::new("CROSSSLOT", "Keys in request don't hash to the same slot"));
     }
     let Some(owner) = cluster.owner(slot) else { return Ok(()) };
     let several = keys.iter().any(|key| key != first);
@@ -221,9 +222,12 @@ pub(crate) fn key_slot(key: &[u8]) -> usize {
 /// CRC-16/XMODEM.
 fn crc16(bytes: &[u8]) -> u16 {
     bytes.iter().fold(0, |crc, byte| {
-        (0..8).fold(crc ^ u16::from(*byte) << 8, |crc, _| {
-            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
-        })
+        (0..8).fold(
+            crc ^ u16::from(*byte) << 8,
+            |crc, _| {
+                if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+            },
+        )
     })
 }
 
@@ -243,7 +247,8 @@ mod tests {
     #[test]
     fn equal_runs() {
         let cluster = Cluster::new(&Config { nodes: 3, cluster: true, replicas: true, ..Config::default() });
-        let runs: Vec<_> = cluster.runs().iter().map(|(first, last, owner)| (last - first + 1, *owner)).collect();
+        let runs: Vec<_> =
+            cluster.runs().iter().map(|(first, last, owner)| (last - first + 1, *owner)).collect();
         assert_eq!(runs, [(5462, 0), (5461, 1), (5461, 2)]);
         assert_eq!(cluster.replica_of(1), Some(4));
         assert_eq!(cluster.check(), Ok(()));

@@ -1,14 +1,12 @@
 //! The contract of a broker: events in, commands out.
 
-use std::collections::BTreeMap;
-
 use bytes::{Buf, BytesMut};
 use tidegate_core::timer::Wake;
 use tidegate_core::{Endpoint, Instant};
 
 use super::Redis;
 use super::args::OwnedArgs;
-use super::client::Client;
+use super::client::{Client, Clients, UNREAD, UNSERVED};
 use super::config::Condition;
 use super::node::{Common, Node};
 use super::process::discard;
@@ -40,15 +38,22 @@ impl Alarm {
 }
 
 /// Ends a connection at once, as CLIENT KILL or a crash does.
-pub(crate) fn drop_client(
-    common: &mut Common,
-    node: &mut Node,
-    clients: &mut BTreeMap<PeerId, Client>,
-    peer: PeerId,
-) {
-    if let Some(mut client) = clients.remove(&peer) {
+pub(crate) fn drop_client(common: &mut Common, node: &mut Node, clients: &mut Clients, peer: PeerId) {
+    if let Some(mut client) = clients.remove(peer) {
         forget(&mut client, node);
         common.commands.push_back(BrokerCommand::Close { peer });
+    }
+}
+
+/// CLIENT PAUSE is over: those that had to wait go on when there is time.
+pub(crate) fn end_pause(node: &mut Node, clients: &mut Clients) {
+    node.pause = None;
+    for peer in std::mem::take(&mut node.postponed) {
+        if let Some(client) = clients.get_mut(peer)
+            && std::mem::take(&mut client.postponed)
+        {
+            node.resumed.push_back(peer);
+        }
     }
 }
 
@@ -66,6 +71,7 @@ impl Redis {
             self.common.set_now(at);
             self.ring(node, alarm);
             self.serve_ready(node);
+            self.settle();
         }
         self.common.set_now(now);
     }
@@ -119,7 +125,7 @@ impl Redis {
             }
             Alarm::Timeout => {
                 let Some((_, peer)) = node.timeouts.pop_first() else { return };
-                if let Some(client) = self.clients.get_mut(&peer)
+                if let Some(client) = self.clients.get_mut(peer)
                     && let Some(blocked) = unblock(client, node)
                 {
                     client.reply.null_array();
@@ -129,14 +135,7 @@ impl Redis {
                 }
             }
             Alarm::Unpaused => {
-                node.pause = None;
-                for peer in node.clients.values() {
-                    if let Some(client) = self.clients.get_mut(peer)
-                        && std::mem::take(&mut client.postponed)
-                    {
-                        node.resumed.push_back(*peer);
-                    }
-                }
+                end_pause(node, &mut self.clients);
             }
             Alarm::Loaded => node.condition = Condition::Normal,
         }
@@ -145,9 +144,11 @@ impl Redis {
     /// Clients that were unblocked go on, in that order.
     pub(super) fn settle(&mut self) {
         for index in 0..self.nodes.len() {
-            while let Some(peer) = self.nodes.get_mut(index).and_then(|node| {
-                if node.frozen || node.down { None } else { node.resumed.pop_front() }
-            }) {
+            while let Some(peer) = self
+                .nodes
+                .get_mut(index)
+                .and_then(|node| if node.frozen || node.down { None } else { node.resumed.pop_front() })
+            {
                 self.pump(peer);
             }
         }
@@ -155,12 +156,8 @@ impl Redis {
 
     /// Carries out what a peer sent, as far as that can be done now.
     fn pump(&mut self, peer: PeerId) {
-        let Some(slot) = self.clients.get_mut(&peer) else { return };
-        if self.nodes.get(slot.node).is_none_or(|node| node.frozen) {
-            return;
-        }
         // It is taken out, so that what it does can touch all the others.
-        let mut client = std::mem::take(slot);
+        let Some(mut client) = self.clients.take(peer) else { return };
         let mut parser = std::mem::take(&mut client.parser);
         let mut input = std::mem::take(&mut client.incoming);
         client.last_seen = self.common.now;
@@ -179,6 +176,9 @@ impl Redis {
                     let args = parser.args(rest);
                     if args.len() > 0 && !self.process(&mut client, args) {
                         client.postponed = true;
+                        if let Some(node) = self.nodes.get_mut(index) {
+                            node.postponed.push(peer);
+                        }
                         parser.reset();
                         break;
                     }
@@ -199,7 +199,7 @@ impl Redis {
         self.put_back(peer, client);
     }
 
-    fn put_back(&mut self, peer: PeerId, mut client: Client) {
+    fn put_back(&mut self, peer: PeerId, mut client: Box<Client>) {
         if client.closing
             && let Some(node) = self.nodes.get_mut(client.node)
         {
@@ -217,9 +217,17 @@ impl Redis {
             self.common.commands.push_back(BrokerCommand::Close { peer });
         }
         if client.closing && empty {
-            self.clients.remove(&peer);
+            self.clients.remove(peer);
         } else {
-            self.clients.insert(peer, client);
+            self.clients.put(peer, client);
+        }
+    }
+
+    /// What a peer sent is carried out when there is time: at once, unless its node stands still.
+    fn resume(&mut self, peer: PeerId) {
+        let node = self.clients.get(peer).map(|client| client.node);
+        if let Some(node) = node.and_then(|node| self.nodes.get_mut(node)) {
+            node.resumed.push_back(peer);
         }
     }
 
@@ -229,7 +237,8 @@ impl Redis {
             self.common.commands.push_back(BrokerCommand::Close { peer });
             return;
         };
-        let mut client = Client { peer: Some(peer), node: index, born: now, last_seen: now, ..Client::default() };
+        let mut client =
+            Client { peer: Some(peer), node: index, born: now, last_seen: now, ..Client::default() };
         if node.clients.len() >= self.common.config.maxclients {
             client.reply.refuse(&Refusal::err("max number of clients reached"));
             client.closing = true;
@@ -239,7 +248,7 @@ impl Redis {
             client.authenticated = self.common.config.password.is_none();
             node.clients.insert(client.id, peer);
         }
-        self.put_back(peer, client);
+        self.put_back(peer, Box::new(client));
     }
 }
 
@@ -257,35 +266,24 @@ impl Broker for Redis {
         match event {
             BrokerEvent::Tick => {}
             BrokerEvent::Accepted { peer, node } => self.accept(peer, node),
-            BrokerEvent::Received { peer } => match self.clients.get(&peer) {
-                Some(client) => {
-                    // One that stands still sees it when it goes on.
-                    if let Some(node) = self.nodes.get_mut(client.node).filter(|node| node.frozen) {
-                        node.resumed.push_back(peer);
-                    }
-                    self.pump(peer);
-                }
-                None => self.nobody.clear(),
-            },
+            BrokerEvent::Received { peer } => self.resume(peer),
             BrokerEvent::Wrote { peer, n } => {
-                if let Some(client) = self.clients.get_mut(&peer) {
-                    let was_full = !client.is_served();
+                if let Some(client) = self.clients.get_mut(peer) {
+                    let was_full = client.reply.out.len() > UNREAD;
                     client.reply.wrote(n);
                     if client.reply.out.is_empty() {
                         client.announced = false;
                         if client.closing {
-                            self.clients.remove(&peer);
+                            self.clients.remove(peer);
                         }
-                    } else if n == 0 {
-                        client.announced = true;
                     }
                     if was_full {
-                        self.pump(peer);
+                        self.resume(peer);
                     }
                 }
             }
             BrokerEvent::Closed { peer } => {
-                if let Some(mut client) = self.clients.remove(&peer)
+                if let Some(mut client) = self.clients.remove(peer)
                     && let Some(node) = self.nodes.get_mut(client.node)
                 {
                     forget(&mut client, node);
@@ -302,11 +300,11 @@ impl Broker for Redis {
     }
 
     fn outgoing(&self, peer: PeerId) -> &[u8] {
-        self.clients.get(&peer).map(|client| &client.reply.out[..]).unwrap_or_default()
+        self.clients.get(peer).map(|client| &client.reply.out[..]).unwrap_or_default()
     }
 
     fn incoming(&mut self, peer: PeerId) -> &mut BytesMut {
-        match self.clients.get_mut(&peer) {
+        match self.clients.get_mut(peer) {
             Some(client) => &mut client.incoming,
             None => {
                 self.nobody.clear();
@@ -316,9 +314,9 @@ impl Broker for Redis {
     }
 
     fn wants_read(&self, peer: PeerId) -> bool {
-        self.clients.get(&peer).is_some_and(|client| {
+        self.clients.get(peer).is_some_and(|client| {
             let frozen = self.nodes.get(client.node).is_some_and(|node| node.frozen);
-            client.wants_read() && !(frozen && client.incoming.len() > super::client::UNSERVED)
+            client.wants_read() && !(frozen && client.incoming.len() > UNSERVED)
         })
     }
 
@@ -341,7 +339,9 @@ impl Broker for Redis {
             for (number, db) in node.dbs.iter().enumerate() {
                 db.check().map_err(|what| format!("node {index}, database {number}: {what}"))?;
                 for (key, waiters) in db.waited_for() {
-                    let blocked = |peer| self.clients.get(peer).is_some_and(|client| client.blocked.is_some());
+                    let blocked = |peer: &PeerId| {
+                        self.clients.get(*peer).is_some_and(|client| client.blocked.is_some())
+                    };
                     if !waiters.iter().all(|waiter| blocked(&waiter.peer)) {
                         let key = key.escape_ascii();
                         return Err(format!("node {index}: somebody waits for \"{key}\" and isn't blocked"));

@@ -95,6 +95,12 @@ impl Facts {
         }
     }
 
+    pub(crate) fn walked(&mut self, shard: Option<u32>, anew: bool, goes_on: bool) {
+        if let (Some(shard), Some(peer)) = (shard, self.actor) {
+            self.list.push(Fact::Walked { shard, peer, anew, goes_on });
+        }
+    }
+
     /// A group goes, and all that it knew.
     pub(crate) fn group_gone(&mut self, shard: Option<u32>, group: &Group) {
         if shard.is_some() {

@@ -301,7 +301,8 @@ impl Db {
                 stream.check().map_err(|what| format!("key \"{}\": {what}", key.escape_ascii()))?;
             }
         }
-        if self.expires.len() != self.due.len() || self.expires.keys().any(|key| !self.keys.contains_key(key)) {
+        if self.expires.len() != self.due.len() || self.expires.keys().any(|key| !self.keys.contains_key(key))
+        {
             return Err("expiries and keys don't agree".to_owned());
         }
         if self.waiting.values().any(Vec::is_empty) {

@@ -9,19 +9,19 @@
 //! ```
 //!
 //! Theory of operation. One [`Redis`] is one server, or all servers of a cluster with their
-//! replicas. A peer's bytes become requests ([`request`]), each goes through what Redis looks at
-//! before it runs a command ([`process`], in Redis's order, as the order shows in the errors), and
+//! replicas. A peer's bytes become requests (`request`), each goes through what Redis looks at
+//! before it runs a command (`process`, in Redis's order, as the order shows in the errors), and
 //! the command writes its reply straight into the peer's output. A command that changes a key for
 //! which somebody waits marks the key; after the command (or the whole transaction) those who wait
-//! are served in the order in which they came ([`serve`]). Each of them then goes on with what it
+//! are served in the order in which they came (`serve`). Each of them then goes on with what it
 //! sent behind its blocked read, once the peer that woke it is done.
 //!
 //! Time is what events say it is. Expiry, the end of a blocked read, of a pause and of loading
-//! happen at their moments ([`drive`]), earliest first.
+//! happen at their moments (`drive`), earliest first.
 //!
-//! The world has a hand of its own ([`world`]): it runs commands without a connection, and makes
+//! The world has a hand of its own (`world`): it runs commands without a connection, and makes
 //! nodes crash, fail over, stand still, load, or refuse. A replica is the same value a number of
-//! commands behind ([`replica`]).
+//! commands behind (`replica`).
 //!
 //! Answers are those of Redis 7.0.15, in both protocols, and of other versions where those differ
 //! for streams ([`Version`]). Not modelled: Lua (but for the one script that tidegate sends), other
@@ -56,9 +56,11 @@ mod request;
 mod serve;
 mod stream;
 mod table;
+#[cfg(test)]
+mod tests;
 mod world;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use bytes::BytesMut;
 use tidegate_core::{Endpoint, Instant};
@@ -66,12 +68,10 @@ use tidegate_core::{Endpoint, Instant};
 pub use config::{Condition, Config, Keep, Version};
 pub use inspect::Pending;
 
-use client::Client;
+use client::{Client, Clients};
 use cluster::Cluster;
 use facts::Facts;
 use node::{Common, Node};
-
-use crate::broker::PeerId;
 
 /// One Redis server, or several.
 ///
@@ -89,7 +89,7 @@ use crate::broker::PeerId;
 pub struct Redis {
     common: Common,
     nodes: Vec<Node>,
-    clients: BTreeMap<PeerId, Client>,
+    clients: Clients,
     /// The world's own hand, at each node.
     hands: Vec<Client>,
     endpoints: Vec<Endpoint>,
@@ -121,7 +121,7 @@ impl Redis {
         Self {
             common,
             nodes: (0..nodes).map(Node::new).collect(),
-            clients: BTreeMap::new(),
+            clients: Clients::default(),
             hands: (0..nodes).map(hand).collect(),
             endpoints,
             nobody: BytesMut::new(),

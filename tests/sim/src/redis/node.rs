@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use tidegate_core::Instant;
 
 use super::args::{Args, OwnedArgs};
-use super::client::Client;
+use super::client::{Client, Clients};
 use super::cluster::Cluster;
 use super::config::{Condition, Config};
 use super::facts::Facts;
@@ -26,6 +26,8 @@ pub(crate) struct Node {
     pub(crate) down: bool,
     pub(crate) frozen: bool,
     pub(crate) pause: Option<Pause>,
+    /// Who waits until it is no longer paused, in the order in which they go on then.
+    pub(crate) postponed: Vec<PeerId>,
     pub(crate) last_client: u64,
     pub(crate) clients: BTreeMap<u64, PeerId>,
     /// Changes so far, as Redis counts them.
@@ -129,7 +131,7 @@ pub(crate) struct Call<'a> {
     pub(crate) common: &'a mut Common,
     pub(crate) node: &'a mut Node,
     /// All but the one that runs it.
-    pub(crate) clients: &'a mut BTreeMap<PeerId, Client>,
+    pub(crate) clients: &'a mut Clients,
     pub(crate) client: &'a mut Client,
     pub(crate) args: Args<'a>,
 }

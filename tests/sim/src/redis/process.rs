@@ -1,5 +1,6 @@
 //! From a request to a command that runs: what Redis looks at first, in its order.
 
+use super::Redis;
 use super::args::Args;
 use super::client::{Client, Replies};
 use super::cluster;
@@ -7,7 +8,6 @@ use super::config::{Condition, Version};
 use super::node::{Call, Node};
 use super::refusal::{Refusal, bad_subcommand};
 use super::table::{self, AT_ONCE, BUSY, DENY_OOM, LOADING, MAY_WRITE, NO_AUTH, STALE, Spec, WRITE};
-use super::Redis;
 
 const DISK: &str = "Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. \
                     Commands that may modify the data set are disabled, because this instance is configured to \
@@ -22,7 +22,9 @@ impl Redis {
             return true;
         };
         if args.is(0, "POST") || args.is(0, "HOST:") {
+            // A browser that was led here: not even what was answered before is sent.
             client.closing = true;
+            client.reply.out.clear();
             return true;
         }
         let start = client.reply.out.len();
@@ -49,10 +51,15 @@ impl Redis {
 
 fn dispatch(call: &mut Call<'_>) -> bool {
     let args = call.args;
-    let spec = match table::find(args) {
+    let version = call.common.config.version;
+    let known = table::find(args).and_then(|spec| match spec.name {
+        "CLIENT NO-TOUCH" | "CLIENT SETINFO" if version < Version::V7_2 => Err(table::named(b"CLIENT")),
+        _ => Ok(spec),
+    });
+    let spec = match known {
         Ok(spec) => spec,
         Err(container) => {
-            let refusal = unknown(args, container, call.common.config.version);
+            let refusal = unknown(args, container, version);
             reject(call, None, refusal);
             return true;
         }
@@ -100,11 +107,15 @@ fn reject(call: &mut Call<'_>, spec: Option<&'static Spec>, refusal: Refusal) {
     let name = spec.map_or("UNKNOWN", |spec| spec.name);
     let mut refusal = refusal;
     if name == "EXEC" {
+        discard(call.client, call.node);
+        // Where it is to go instead is told as it is.
+        let elsewhere = matches!(refusal.code, "MOVED" | "ASK" | "TRYAGAIN" | "CROSSSLOT" | "CLUSTERDOWN");
         let code = if refusal.code == "ERR" { "" } else { refusal.code };
         let space = if code.is_empty() { "" } else { " " };
         let why = [b"Transaction discarded because of: ", code.as_bytes(), space.as_bytes(), &refusal.text];
-        refusal = Refusal::say("EXECABORT", &why);
-        discard(call.client, call.node);
+        if !elsewhere {
+            refusal = Refusal::say("EXECABORT", &why);
+        }
     } else if let Some(multi) = &mut call.client.multi {
         multi.aborted = true;
     }
@@ -208,13 +219,7 @@ fn unknown(args: Args<'_>, container: Option<&'static Spec>, version: Version) -
         }
         return Refusal::say(
             "ERR",
-            &[
-                b"unknown subcommand '",
-                cut(args.get(1)),
-                b"'. Try ",
-                container.name.as_bytes(),
-                b" HELP.",
-            ],
+            &[b"unknown subcommand '", cut(args.get(1)), b"'. Try ", container.name.as_bytes(), b" HELP."],
         );
     }
     let (open, close) = if version == Version::V6_2 { ("`", "`, ") } else { ("'", "' ") };
@@ -235,10 +240,7 @@ fn unknown(args: Args<'_>, container: Option<&'static Spec>, version: Version) -
             &[b"unknown command `", args.get(0), b"`, with args beginning with: ", &words],
         );
     }
-    Refusal::say(
-        "ERR",
-        &[b"unknown command '", cut(args.get(0)), b"', with args beginning with: ", &words],
-    )
+    Refusal::say("ERR", &[b"unknown command '", cut(args.get(0)), b"', with args beginning with: ", &words])
 }
 
 /// For a subcommand whose words fit none of its forms.

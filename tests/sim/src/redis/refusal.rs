@@ -37,10 +37,7 @@ pub(crate) const WRONG_TYPE: Refusal =
 
 /// NOGROUP in the words that most commands have for it.
 pub(crate) fn no_key_or_group(key: &[u8], group: &[u8], end: &str) -> Refusal {
-    Refusal::say(
-        "NOGROUP",
-        &[b"No such key '", key, b"' or consumer group '", group, b"'", end.as_bytes()],
-    )
+    Refusal::say("NOGROUP", &[b"No such key '", key, b"' or consumer group '", group, b"'", end.as_bytes()])
 }
 
 /// NOGROUP in the words of XGROUP and XINFO.

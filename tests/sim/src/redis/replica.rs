@@ -43,11 +43,13 @@ impl Redis {
         let Some(node) = self.nodes.get_mut(replica) else { return };
         let (now, now_ms) = (self.common.now, self.common.now_ms);
         let muted = std::mem::replace(&mut self.common.facts.muted, true);
-        let mut client = Client { node: replica, never_blocks: true, authenticated: true, ..Client::default() };
+        let mut client =
+            Client { node: replica, never_blocks: true, authenticated: true, ..Client::default() };
         while node.behind.len() > left {
             let Some(write) = node.behind.pop_front() else { break };
             self.common.now = write.at;
-            self.common.now_ms = (self.common.config.unix_ms_at_origin + write.at.as_nanos() / 1_000_000) as i64;
+            self.common.now_ms =
+                (self.common.config.unix_ms_at_origin + write.at.as_nanos() / 1_000_000) as i64;
             for (db, args) in &write.commands {
                 client.db = *db;
                 if let Ok(spec) = table::find(args.args()) {
@@ -77,13 +79,11 @@ impl Redis {
             let keys: BTreeSet<&Bytes> = old.keys().chain(new.keys()).map(|(key, _)| key).collect();
             for key in keys {
                 let Some(shard) = self.common.facts.shard(key) else { continue };
-                let empty = Stream::default();
                 let stream = |db: &Db| match db.get(key) {
                     Some(Object::Stream(stream)) => Some(stream.clone()),
                     _ => None,
                 };
                 let (old, new) = (stream(old).unwrap_or_default(), stream(new).unwrap_or_default());
-                let _ = empty;
                 let facts = &mut self.common.facts.list;
                 for entry in old.log.iter().filter(|entry| new.log.find(entry.id).is_none()) {
                     facts.push(Fact::Gone { shard, seq: entry.id, why: Gone::Lost });

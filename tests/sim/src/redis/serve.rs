@@ -94,7 +94,7 @@ impl Redis {
                     continue;
                 }
             };
-            let Some(client) = self.clients.get_mut(&peer) else { return };
+            let Some(client) = self.clients.get_mut(peer) else { return };
             let Some(blocked) = unblock(client, node) else { return };
             self.common.facts.actor = Some(peer);
             if let Some(refusal) = &refusal {
@@ -129,15 +129,13 @@ impl Redis {
         let peers: Vec<(PeerId, bool)> =
             node.db(db).waiters(key).iter().map(|waiter| (waiter.peer, waiter.group.is_some())).collect();
         for (peer, grouped) in peers {
-            let (Some(node), Some(slot)) = (self.nodes.get_mut(index), self.clients.get_mut(&peer)) else {
-                return;
-            };
+            let Some(node) = self.nodes.get_mut(index) else { return };
             if !grouped && !matches!(node.db(db).get(key), Some(Object::Stream(_))) {
                 continue;
             }
-            let mut client = std::mem::take(slot);
+            let Some(mut client) = self.clients.take(peer) else { continue };
             let Some(blocked) = unblock(&mut client, node) else {
-                *slot = client;
+                self.clients.put(peer, client);
                 continue;
             };
             node.resumed.pop_back();
@@ -152,7 +150,7 @@ impl Redis {
                 }
                 None => node.resumed.push_back(peer),
             }
-            self.clients.insert(peer, client);
+            self.clients.put(peer, client);
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The commands: names, arity, flags, where their keys are.
 
 use super::args::{Args, parse_int};
-use super::commands::{claim, client, cluster, generic, group, info, pending, range, read, script, server, session, trim};
+use super::commands::{
+    claim, client, cluster, generic, group, info, pending, range, read, script, server, session, trim,
+};
 use super::node::Call;
 use super::refusal::Answer;
 
@@ -93,9 +95,10 @@ impl Spec {
     pub(crate) fn keys_of<'a>(&self, args: Args<'a>) -> impl Iterator<Item = &'a [u8]> + use<'a> {
         let (from, to) = match self.keys {
             Keys::None => (0, 0),
-            Keys::At(first, last) => {
-                (first, if last < 0 { args.len().saturating_sub(last.unsigned_abs() - 1) } else { last as usize + 1 })
-            }
+            Keys::At(first, last) => (
+                first,
+                if last < 0 { args.len().saturating_sub(last.unsigned_abs() - 1) } else { last as usize + 1 },
+            ),
             Keys::Streams => match (1..args.len()).find(|at| args.is(*at, "STREAMS")) {
                 Some(at) => (at + 1, at + 1 + (args.len() - at - 1) / 2),
                 None => (0, 0),
@@ -119,9 +122,8 @@ pub(crate) fn find(args: Args<'_>) -> Result<&'static Spec, Option<&'static Spec
 }
 
 fn search(list: &'static [Spec], word: &[u8]) -> Option<&'static Spec> {
-    let at = list
-        .binary_search_by(|spec| spec.word.bytes().cmp(word.iter().map(u8::to_ascii_uppercase)))
-        .ok()?;
+    let at =
+        list.binary_search_by(|spec| spec.word.bytes().cmp(word.iter().map(u8::to_ascii_uppercase))).ok()?;
     list.get(at)
 }
 
@@ -188,10 +190,42 @@ pub(crate) static TABLE: &[Spec] = &[
         keys: Keys::None,
         run: server::command,
         subs: &[
-            Spec { word: "COUNT", name: "COMMAND COUNT", arity: 2, flags: LOADING | STALE, keys: Keys::None, run: server::command_count, subs: &[] },
-            Spec { word: "DOCS", name: "COMMAND DOCS", arity: -2, flags: LOADING | STALE, keys: Keys::None, run: server::command_docs, subs: &[] },
-            Spec { word: "INFO", name: "COMMAND INFO", arity: -2, flags: LOADING | STALE, keys: Keys::None, run: server::command_info, subs: &[] },
-            Spec { word: "LIST", name: "COMMAND LIST", arity: -2, flags: LOADING | STALE, keys: Keys::None, run: server::command_list, subs: &[] },
+            Spec {
+                word: "COUNT",
+                name: "COMMAND COUNT",
+                arity: 2,
+                flags: LOADING | STALE,
+                keys: Keys::None,
+                run: server::command_count,
+                subs: &[],
+            },
+            Spec {
+                word: "DOCS",
+                name: "COMMAND DOCS",
+                arity: -2,
+                flags: LOADING | STALE,
+                keys: Keys::None,
+                run: server::command_docs,
+                subs: &[],
+            },
+            Spec {
+                word: "INFO",
+                name: "COMMAND INFO",
+                arity: -2,
+                flags: LOADING | STALE,
+                keys: Keys::None,
+                run: server::command_info,
+                subs: &[],
+            },
+            Spec {
+                word: "LIST",
+                name: "COMMAND LIST",
+                arity: -2,
+                flags: LOADING | STALE,
+                keys: Keys::None,
+                run: server::command_list,
+                subs: &[],
+            },
         ],
     },
     spec!("CONFIG", [

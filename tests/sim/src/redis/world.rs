@@ -11,7 +11,7 @@ use super::args::OwnedArgs;
 use super::cluster::{key_slot, misplaced};
 use super::config::{Condition, Keep};
 use super::drive::drop_client;
-use super::keyspace::{Db, Object};
+use super::keyspace::Db;
 use super::node::Node;
 use super::refusal::Refusal;
 use super::serve::unblock;
@@ -64,7 +64,8 @@ impl Redis {
         }
         match condition {
             Condition::ReadOnly => {
-                let why = "force unblock from blocking operation, instance state changed (master -> replica?)";
+                let why =
+                    "force unblock from blocking operation, instance state changed (master -> replica?)";
                 self.release_blocked(node, true, |_, _| Some(Refusal::new("UNBLOCKED", why)));
             }
             Condition::ClusterDown => {
@@ -91,10 +92,10 @@ impl Redis {
         let peers: Vec<PeerId> =
             self.nodes.get(index).map(|node| node.clients.values().copied().collect()).unwrap_or_default();
         for peer in peers {
-            let blocked = self.clients.get(&peer).and_then(|client| client.blocked.as_ref());
+            let blocked = self.clients.get(peer).and_then(|client| client.blocked.as_ref());
             let Some((key, _)) = blocked.and_then(|blocked| blocked.keys.first()) else { continue };
             let Some(refusal) = refusal(self, key) else { continue };
-            let (Some(client), Some(node)) = (self.clients.get_mut(&peer), self.nodes.get_mut(index)) else {
+            let (Some(client), Some(node)) = (self.clients.get_mut(peer), self.nodes.get_mut(index)) else {
                 continue;
             };
             if let Some(blocked) = unblock(client, node) {
@@ -209,11 +210,6 @@ impl Redis {
             }
         }
         self.common.cluster.promote(replica);
-        if let Some(one) = self.nodes.get_mut(replica) {
-            for db in &mut one.dbs {
-                db.number_shards(&self.common.facts);
-            }
-        }
     }
 
     /// A node holds this from now on; what is different is told.
@@ -238,7 +234,7 @@ impl Redis {
     fn end_connections(&mut self, index: usize) {
         let Some(node) = self.nodes.get_mut(index) else { return };
         let ended = self.clients.iter().filter(|(_, client)| client.node == index && client.peer.is_some());
-        let ended: Vec<PeerId> = ended.map(|(peer, _)| *peer).collect();
+        let ended: Vec<PeerId> = ended.map(|(peer, _)| peer).collect();
         for peer in ended {
             drop_client(&mut self.common, node, &mut self.clients, peer);
         }
@@ -249,7 +245,7 @@ impl Redis {
         }
         // What was still to be written to them is of no use.
         let gone = |command: &BrokerCommand| match command {
-            BrokerCommand::Write { peer } => self.clients.contains_key(peer),
+            BrokerCommand::Write { peer } => self.clients.get(*peer).is_some(),
             _ => true,
         };
         self.common.commands.retain(gone);
@@ -321,9 +317,8 @@ impl Redis {
                 node.db(0).take(key, version);
             }
         }
-        let moved_stream = matches!(object, Object::Stream(_));
         self.serve_ready(from);
         self.serve_ready(to);
-        moved_stream || self.nodes.get(to).is_some()
+        true
     }
 }

@@ -89,7 +89,7 @@ pub enum StartError {
         bound: String,
     },
     /// Ports end at 65535.
-    #[error("{nodes} ports from {first} on: the last one there is is 65535")]
+    #[error("{nodes} ports from {first} on are too many, as 65535 is the last: begin lower")]
     Ports {
         /// The first of them.
         first: u16,

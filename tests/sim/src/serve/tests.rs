@@ -386,5 +386,5 @@ fn what_cannot_be_served_is_said() {
     let other = Server::start_with(2, 0, Options::default(), |first| Echo::of(1, first));
     assert!(said(other).starts_with("the broker listens at 127.0.0.1:"));
     let other = Server::start_with(3, 65_534, Options::default(), |first| Echo::of(3, first));
-    assert_eq!(said(other), "3 ports from 65534 on: the last one there is is 65535");
+    assert_eq!(said(other), "3 ports from 65534 on are too many, as 65535 is the last: begin lower");
 }

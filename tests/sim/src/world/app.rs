@@ -104,11 +104,6 @@ impl App {
         self.acks.push(range);
     }
 
-    /// How many messages it has taken and is not done with.
-    pub(super) fn in_hand(&self) -> usize {
-        self.waiting + self.working.len()
-    }
-
     /// From now on it works like everybody.
     pub(super) fn reform(&mut self, now: Instant) {
         let plan = &mut self.plan;

@@ -6,12 +6,12 @@
 use std::time::Duration;
 
 use tidegate_core::{
-    AutoCommit, Cause, Command, Delivery, Event, Instant, Machine, Notice, Outcome, Position, Request, Ticket,
-    Timestamp,
+    AutoCommit, Cause, Command, Delivery, Event, Instant, Machine, Notice, Outcome, Position, Request,
+    Ticket, Timestamp,
 };
 
 use super::app::{App, Job};
-use super::{Happening, World};
+use super::{Happening, World, payload};
 use crate::backend::Backend;
 use crate::oracle::{Got, MessageId, Run};
 
@@ -47,10 +47,12 @@ pub(super) struct Member<M> {
     /// When it is to be woken; what is in the queue for another moment is stale.
     pub(super) wake: Option<Instant>,
     wakes_in_a_row: u32,
-    ready: bool,
+    /// When its timer fired last.
+    woken_at: Option<Instant>,
+    pub(super) ready: bool,
     paused: bool,
     pub(super) closing: bool,
-    close_by: Option<Instant>,
+    pub(super) close_by: Option<Instant>,
     /// How far its clock is behind ours.
     pub(super) behind: Duration,
     /// Something happened, and nobody drained the machine.
@@ -72,6 +74,7 @@ impl<M> Member<M> {
             tickets: Vec::new(),
             wake: None,
             wakes_in_a_row: 0,
+            woken_at: None,
             ready: false,
             paused: false,
             closing: false,
@@ -98,6 +101,8 @@ impl<B: Backend> World<B> {
 
     /// Hands an event to a member's machine; the rest follows, at once or later.
     pub(super) fn tell(&mut self, at: usize, event: Event) {
+        // What was gathered is handed in first, whatever the appetite.
+        self.hand_in_all(at);
         let now = self.clock_of(at);
         self.events += 1;
         let ticks = self.tape.chance(self.swarm.sloppy.ticks);
@@ -111,6 +116,7 @@ impl<B: Backend> World<B> {
             machine.handle(now, Event::Tick);
         }
         member.dirty = true;
+        self.observe(at);
         if self.tape.chance(self.swarm.sloppy.lazy) {
             // Nobody looks before the next event, or a little later.
             let later = self.now + Duration::from_micros(self.tape.within(1, 20_000));
@@ -132,12 +138,15 @@ impl<B: Backend> World<B> {
             return;
         }
         member.wake = None;
-        member.wakes_in_a_row = if set_for == self.now { member.wakes_in_a_row + 1 } else { 0 };
+        let again = member.woken_at.replace(self.now) == Some(self.now);
+        member.wakes_in_a_row = if again { member.wakes_in_a_row + 1 } else { 0 };
         self.tell(at, Event::Tick);
     }
 
     /// Everything that a driver does until the machine only waits.
     pub(super) fn drive(&mut self, at: usize) {
+        // What was gathered is handed in first, whatever the appetite.
+        self.hand_in_all(at);
         if let Some(member) = self.members.get_mut(at) {
             member.dirty = false;
         }
@@ -147,6 +156,7 @@ impl<B: Backend> World<B> {
             progress |= self.take(at);
             progress |= self.work(at);
             progress |= self.hand_in(at);
+            progress |= self.observe(at);
             if !progress {
                 self.sleep_until(at, waits);
                 return self.check_member(at);
@@ -256,10 +266,13 @@ impl<B: Backend> World<B> {
                     self.oracle.revoked(run, &shard);
                 }
                 Some(Delivery::End) => {
+                    // The outcomes of its requests are there by now.
+                    self.carry_out(at);
                     self.ended(at, None);
                     return false;
                 }
                 Some(Delivery::Failed(error)) => {
+                    self.carry_out(at);
                     self.ended(at, Some(error));
                     return false;
                 }
@@ -335,13 +348,15 @@ impl<B: Backend> World<B> {
         let Some(member) = self.members.get_mut(at) else { return };
         let plan = &member.app.plan;
         let (commit, pause, wander) = (plan.commit, plan.pause, plan.wander);
-        let (run, role) = (member.run, member.role);
+        let (run, role, closing) = (member.run, member.role, member.closing);
         let delayed = matches!(
             self.swarm.roles.get(role).map(|role| role.options.auto_commit),
             Some(AutoCommit::Delayed { .. })
         );
         // With `Delayed` the application needn't, and mostly doesn't.
+        // A consumer that is being closed takes no acks any more, and says so.
         if let (Some(range), Some(id)) = (job.range, job.id)
+            && !closing
             && (!delayed || self.tape.chance(1_000))
         {
             self.events += 1;
@@ -349,6 +364,7 @@ impl<B: Backend> World<B> {
                 member.app.ack(range);
             }
             self.oracle.acked(run, id);
+            self.trace(at, |world| format!("acks {}", world.oracle.describe(id)));
             self.picture.acked(self.now, at, range);
         }
         let commits = self.tape.chance(commit);
@@ -363,6 +379,17 @@ impl<B: Backend> World<B> {
         }
         if wanders {
             self.wander(at);
+        }
+    }
+
+    /// An application whose commits are its own makes one now and then.
+    pub(super) fn commit_by_hand(&mut self, at: usize) {
+        let Some(member) = self.members.get(at) else { return };
+        let own = self.swarm.roles.get(member.role).map(|role| role.options.auto_commit);
+        if own == Some(AutoCommit::Disabled) && member.life == Life::Running && member.tickets.is_empty() {
+            self.hand_in_all(at);
+            self.ask(at, Request::Commit, Asked::Commit);
+            self.drive(at);
         }
     }
 
@@ -427,10 +454,13 @@ impl<B: Backend> World<B> {
     /// Closes in order.
     pub(super) fn close_member(&mut self, at: usize) {
         self.hand_in_all(at);
-        let within = Duration::from_millis(self.tape.within(CLOSE_WITHIN.as_millis() as u64 / 5, CLOSE_WITHIN.as_millis() as u64));
+        let within = Duration::from_millis(
+            self.tape.within(CLOSE_WITHIN.as_millis() as u64 / 5, CLOSE_WITHIN.as_millis() as u64),
+        );
         let slack = self.swarm.sloppy.late_max * 2 + Duration::from_millis(30);
         let Some(member) = self.members.get_mut(at) else { return };
-        (member.closing, member.close_by) = (true, Some(self.now + within + slack));
+        // A clock that was set back stands still until it has caught up.
+        (member.closing, member.close_by) = (true, Some(self.now + within + slack + member.behind));
         let run = member.run;
         self.oracle.closing(run);
         self.trace(at, |_| format!("closes within {within:?}"));
@@ -476,11 +506,27 @@ impl<B: Backend> World<B> {
 
     /// At the wake-up everything is handed in, whatever the appetite.
     pub(super) fn on_look(&mut self, at: usize) {
-        if self.members.get(at).is_some_and(|member| member.life == Life::Running && member.machine.is_some()) {
+        if self.members.get(at).is_some_and(|member| member.life == Life::Running && member.machine.is_some())
+        {
             if let Some(member) = self.members.get_mut(at) {
                 member.app.looked_at = None;
                 member.wakes_in_a_row = 0;
             }
+            // The application works beside its driver, which looks only if there is a reason.
+            self.work(at);
+            let Some(member) = self.members.get(at) else { return };
+            let appetite = member.machine.as_ref().map_or(0, Machine::ack_appetite);
+            let gathers = !self.swarm.sloppy.eager_acks
+                && member.app.acked < appetite
+                && !member.app.acks.is_empty()
+                && member.tickets.is_empty()
+                && !member.closing
+                && !member.app.wants(self.now);
+            if gathers {
+                let wake = member.wake;
+                return self.sleep_until(at, wake);
+            }
+            self.hand_in_all(at);
             self.drive(at);
         }
     }
@@ -549,9 +595,11 @@ impl<B: Backend> World<B> {
         let (role, number, starts) = (member.role, member.number, member.starts);
         let setup = self.setup(role, number, starts);
         let consumer = setup.2;
-        let machine = match B::machine(setup.0) {
+        let machine = match self.backend.machine(setup.0) {
             Ok(machine) => machine,
-            Err(error) => return self.oracle.accuse("model", || format!("a machine that can't be made: {error}")),
+            Err(error) => {
+                return self.oracle.accuse("model", || format!("a machine that can't be made: {error}"));
+            }
         };
         let run = self.oracle.started(consumer, role);
         let mut app = App::new(plan);
@@ -560,7 +608,13 @@ impl<B: Backend> World<B> {
         }
         let named = setup.1;
         let Some(member) = self.members.get_mut(at) else { return };
-        *member = Member { starts, life: Life::Running, machine: Some(machine), run, ..Member::new(role, number, app) };
+        *member = Member {
+            starts,
+            life: Life::Running,
+            machine: Some(machine),
+            run,
+            ..Member::new(role, number, app)
+        };
         self.trace(at, |_| format!("starts as {named}"));
         self.picture.started(self.now, at);
         self.tell(at, Event::Tick);
@@ -621,15 +675,19 @@ impl<B: Backend> World<B> {
     }
 
     fn drive_if_running(&mut self, at: usize) {
-        if self.members.get(at).is_some_and(|member| member.life == Life::Running && member.machine.is_some()) {
+        if self.members.get(at).is_some_and(|member| member.life == Life::Running && member.machine.is_some())
+        {
             self.drive(at);
         }
     }
 
     /// Which message this is, if it is one at all, and whole.
-    fn recognise(&self, message: &tidegate_core::MessageRef<'_>) -> Result<MessageId, String> {
+    pub(super) fn recognise(&self, message: &tidegate_core::MessageRef<'_>) -> Result<MessageId, String> {
         let name = || format!("{}/{} {}", message.stream(), message.shard(), message.seq().as_redis());
-        let Some((_, value)) = message.fields().next() else { return Err(format!("{} has no fields", name())) };
+        let tag = message.field(payload::TAG);
+        let Some(value) = tag.or_else(|| message.fields().next().map(|(_, value)| value)) else {
+            return Err(format!("{} has no fields", name()));
+        };
         let Some(id) = self.payloads.read(value) else {
             return Err(format!("{} says {:?}", name(), value.escape_ascii().to_string()));
         };
@@ -643,20 +701,14 @@ impl<B: Backend> World<B> {
         }
     }
 
-    /// An event for a connection of a member.
-    pub(super) fn tell_conn(&mut self, conn: usize, event: impl FnOnce(tidegate_core::ConnId) -> Event) {
-        let Some(known) = self.conns.get(conn) else { return };
-        let (member, id) = (known.member, known.id);
-        self.tell(member, event(id));
-    }
-
     /// The connection is no more, and the member learns of it.
     pub(super) fn tell_closed(&mut self, conn: usize, cause: Cause) {
         let Some(known) = self.conns.get(conn) else { return };
         let (member, id) = (known.member, known.id);
         let Some(run) = self.members.get(member).map(|member| member.run) else { return };
-        self.oracle.disconnected(run);
-        if let Some(place) = self.members.get_mut(member).and_then(|m| m.conns.get_mut(usize::from(id.number)))
+        self.oracle.disconnected(run, crate::PeerId(conn as u64));
+        if let Some(place) =
+            self.members.get_mut(member).and_then(|m| m.conns.get_mut(usize::from(id.number)))
             && *place == Some(conn)
         {
             *place = None;

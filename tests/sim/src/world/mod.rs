@@ -21,7 +21,8 @@ mod app;
 mod lane;
 mod member;
 mod network;
-mod payload;
+mod observe;
+pub(crate) mod payload;
 mod phases;
 mod picture;
 mod queue;
@@ -31,9 +32,11 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{ConsumerMode, Endpoint, HostId, Instant, Setup, ShardId, StreamKey, identity::HostFacts};
+use tidegate_core::{
+    ConsumerMode, Endpoint, HostId, Instant, Setup, ShardId, StreamKey, identity::HostFacts,
+};
 
-use crate::backend::{Backend, Heal};
+use crate::backend::{Backend, Fresh, Heal};
 use crate::broker::Broker;
 use crate::history::History;
 use crate::oracle::{MessageId, Oracle, Run, Sometimes, Violation};
@@ -160,7 +163,7 @@ impl Payloads {
 /// Virtual time at the start: not the origin, so that "a while ago" is a moment, too.
 const START: Instant = Instant::from_nanos(1_000_000_000_000);
 
-impl<B: Backend> World<B> {
+impl<B: Fresh> World<B> {
     /// A world of the kind that the tape says.
     pub fn draw(mut tape: Tape, keep: Keep) -> Self {
         let swarm = Swarm::draw(&mut tape, B::FAULTS.len());
@@ -168,7 +171,19 @@ impl<B: Backend> World<B> {
     }
 
     /// A world of this kind.
-    pub fn new(swarm: Swarm, mut tape: Tape, keep: Keep) -> Self {
+    pub fn new(swarm: Swarm, tape: Tape, keep: Keep) -> Self {
+        Self::around(swarm, tape, keep, B::new)
+    }
+}
+
+impl<B: Backend> World<B> {
+    /// A world of this kind, around the backend that is made for it.
+    pub(crate) fn around(
+        swarm: Swarm,
+        mut tape: Tape,
+        keep: Keep,
+        make: impl FnOnce(&Swarm, &[(StreamKey, ShardId)], &mut Tape) -> B,
+    ) -> Self {
         let mut shards = Vec::new();
         for (stream, count) in &swarm.streams {
             match count {
@@ -176,7 +191,7 @@ impl<B: Backend> World<B> {
                 count => shards.extend((0..*count).map(|shard| (stream.clone(), ShardId::new(shard)))),
             }
         }
-        let backend = B::new(&swarm, &shards, &mut tape);
+        let backend = make(&swarm, &shards, &mut tape);
         let oracle = Oracle::new(&swarm, &shards);
         let mut members = Vec::new();
         for (role, options) in swarm.roles.iter().enumerate() {
@@ -219,15 +234,32 @@ impl<B: Backend> World<B> {
 
     /// Runs to the end: to the first broken promise, or until everything is well.
     pub fn run(mut self) -> Report {
-        while !self.over && self.oracle.violation().is_none() {
-            let Some((at, what)) = self.queue.pop() else { break };
-            self.now = self.now.max(at);
-            self.oracle.pass_time(self.now);
-            self.events += 1;
-            self.happen(what);
-            self.mix(self.events ^ self.now.as_nanos().rotate_left(17));
-        }
+        while !self.over && self.step() {}
         self.report()
+    }
+
+    /// As [`World::run`], and `more` after everything is well: what goes on then may come to its
+    /// end. With what nobody has to get any more.
+    pub(crate) fn run_on(mut self, more: Duration) -> (Report, Vec<MessageId>) {
+        while !self.over && self.step() {}
+        let until = self.now + more;
+        while self.queue.next_at().is_some_and(|at| at <= until) && self.step() {}
+        let lost = self.oracle.lost(0);
+        (self.report(), lost)
+    }
+
+    /// One thing happens, if there is one and all is well.
+    fn step(&mut self) -> bool {
+        if self.oracle.violation().is_some() {
+            return false;
+        }
+        let Some((at, what)) = self.queue.pop() else { return false };
+        self.now = self.now.max(at);
+        self.oracle.pass_time(self.now);
+        self.events += 1;
+        self.happen(what);
+        self.mix(self.events ^ self.now.as_nanos().rotate_left(17));
+        true
     }
 
     fn happen(&mut self, what: Happening) {
@@ -286,7 +318,7 @@ impl<B: Backend> World<B> {
         let mut host = None;
         match options.mode {
             ConsumerMode::LoadBalanced => {
-                options = options.group(group_name(role).as_str());
+                options.group.get_or_insert_with(|| group_name(role).as_str().into());
                 if named {
                     options = options.consumer(name.as_str());
                 }
@@ -313,7 +345,11 @@ impl<B: Backend> World<B> {
     /// What a role's group is called at the broker.
     fn group_of(&self, role: usize) -> Option<Bytes> {
         match self.swarm.roles.get(role)?.mode {
-            ConsumerMode::LoadBalanced => Some(group_name(role).into_bytes().into()),
+            ConsumerMode::LoadBalanced => {
+                let named = self.swarm.roles.get(role)?.options.group.as_ref();
+                let group = named.map(|group| Bytes::copy_from_slice(group.as_bytes()));
+                Some(group.unwrap_or_else(|| group_name(role).into_bytes().into()))
+            }
             ConsumerMode::Resumable => Some(member_name(role, 0).into_bytes().into()),
             ConsumerMode::RealTime => None,
         }

@@ -122,7 +122,8 @@ impl<B: Backend> World<B> {
     fn is_current(&self, at: usize) -> bool {
         self.conns.get(at).is_some_and(|conn| {
             let member = self.members.get(conn.member);
-            member.and_then(|member| member.conns.get(usize::from(conn.id.number))).copied().flatten() == Some(at)
+            member.and_then(|member| member.conns.get(usize::from(conn.id.number))).copied().flatten()
+                == Some(at)
         })
     }
 
@@ -154,7 +155,9 @@ impl<B: Backend> World<B> {
                 let (first, second) = bytes.get(..n).unwrap_or_default().split_at(split);
                 let mut arrivals = [None, None];
                 if let Some(known) = self.conns.get_mut(conn) {
-                    for (piece, (arrival, way)) in [first, second].into_iter().zip(arrivals.iter_mut().zip(self.ways)) {
+                    for (piece, (arrival, way)) in
+                        [first, second].into_iter().zip(arrivals.iter_mut().zip(self.ways))
+                    {
                         if !piece.is_empty() {
                             *arrival = known.up.write(piece, self.now + way);
                         }
@@ -233,7 +236,8 @@ impl<B: Backend> World<B> {
             if !conn.down.has_arrived(self.now) {
                 break;
             }
-            let Some(place) = self.members.get_mut(member).filter(|member| member.life == Life::Running) else {
+            let Some(place) = self.members.get_mut(member).filter(|member| member.life == Life::Running)
+            else {
                 return;
             };
             let Some(machine) = &mut place.machine else { return };
@@ -249,7 +253,9 @@ impl<B: Backend> World<B> {
                 true => {
                     let mut piece = BytesMut::new();
                     let taken = conn.down.take(self.now, &mut piece);
-                    let now = Instant::from_nanos(self.now.as_nanos().saturating_sub(place.behind.as_nanos() as u64));
+                    let now = Instant::from_nanos(
+                        self.now.as_nanos().saturating_sub(place.behind.as_nanos() as u64),
+                    );
                     for byte in piece {
                         machine.incoming(id).extend_from_slice(&[byte]);
                         machine.handle(now, Event::Received { conn: id });
@@ -361,7 +367,7 @@ impl<B: Backend> World<B> {
         }
         let (run, member) = (self.members.get(conn.member).map(|member| member.run), conn.member);
         if let Some(run) = run {
-            self.oracle.disconnected(run);
+            self.oracle.disconnected(run, PeerId(at as u64));
         }
         self.picture.connected(self.now, member, false);
     }

@@ -2,6 +2,9 @@
 
 use crate::oracle::MessageId;
 
+/// The field that has it, where the first one is the user's.
+pub(crate) const TAG: &[u8] = b"tidegate-sim";
+
 /// The payload of a message, `filler` bytes long and a little more.
 pub(super) fn payload(id: MessageId, filler: u64, into: &mut Vec<u8>) {
     into.clear();
@@ -10,15 +13,14 @@ pub(super) fn payload(id: MessageId, filler: u64, into: &mut Vec<u8>) {
 }
 
 /// Which message this is the whole payload of.
-pub(super) fn read(payload: &[u8]) -> Option<MessageId> {
+pub(crate) fn read(payload: &[u8]) -> Option<MessageId> {
     let mut parts = payload.splitn(4, |byte| *byte == b'.');
     let shard = number(parts.next()?)? as u32;
     let at = number(parts.next()?)? as u32;
     let filler = number(parts.next()?)?;
     let rest = parts.next()?;
     let id = MessageId { shard, at };
-    let whole = rest.len() as u64 == filler
-        && rest.iter().zip(0..).all(|(byte, at)| *byte == fill(id, at));
+    let whole = rest.len() as u64 == filler && rest.iter().zip(0..).all(|(byte, at)| *byte == fill(id, at));
     whole.then_some(id)
 }
 
@@ -31,9 +33,9 @@ fn number(digits: &[u8]) -> Option<u64> {
     if digits.is_empty() || digits.len() > 10 {
         return None;
     }
-    digits.iter().try_fold(0, |number, digit| {
-        digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0'))
-    })
+    digits
+        .iter()
+        .try_fold(0, |number, digit| digit.is_ascii_digit().then(|| number * 10 + u64::from(digit - b'0')))
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ const LOOK: Duration = Duration::from_millis(500);
 
 impl<B: Backend> World<B> {
     pub(super) fn begin(&mut self) {
-        let names: Vec<_> = self.shards.iter().map(|(stream, shard)| self.backend_name(stream, *shard)).collect();
+        let names: Vec<_> =
+            self.shards.iter().map(|(stream, shard)| self.backend_name(stream, *shard)).collect();
         self.backend.broker().watch(&names);
         // Half of the worlds begin with something in the streams.
         for _ in 0..self.tape.below(4) {
@@ -82,6 +83,7 @@ impl<B: Backend> World<B> {
             let now = self.now;
             let Some(member) = self.members.get_mut(at) else { continue };
             member.app.reform(now);
+            member.behind = Duration::ZERO;
             let run = member.run;
             if member.life == Life::Frozen {
                 self.on_thaw(at, run);
@@ -143,6 +145,9 @@ impl<B: Backend> World<B> {
     }
 
     pub(super) fn look_for_the_end(&mut self) {
+        for at in 0..self.members.len() {
+            self.commit_by_hand(at);
+        }
         let waits = self.waits_for();
         match waits {
             None => {

@@ -48,7 +48,8 @@ impl Picture {
     ) -> Option<History> {
         let mut history = self.history?;
         history.title = format!("{:.1} s of virtual time", now.since(START).as_secs_f64());
-        history.totals = vec![("sent".into(), sent), ("received".into(), got), ("received again".into(), again)];
+        history.totals =
+            vec![("sent".into(), sent), ("received".into(), got), ("received again".into(), again)];
         if !unfinished {
             history.totals.push(("lost".into(), 0));
         }

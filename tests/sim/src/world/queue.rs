@@ -59,4 +59,9 @@ impl<T> Queue<T> {
     pub(super) fn pop(&mut self) -> Option<(Instant, T)> {
         self.heap.pop().map(|Reverse(item)| (item.at, item.what))
     }
+
+    /// When the next thing happens.
+    pub(super) fn next_at(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse(item)| item.at)
+    }
 }

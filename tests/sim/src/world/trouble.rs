@@ -8,6 +8,9 @@ use super::{Happening, Lasting, World};
 use crate::backend::{Backend, Heal};
 use crate::swarm::FaultKind;
 
+/// The furthest that a clock is behind.
+const CLOCK_BACK_MAX: Duration = Duration::from_secs(10);
+
 impl<B: Backend> World<B> {
     /// One fault, of the kinds that this run has.
     pub(super) fn on_fault(&mut self) {
@@ -15,7 +18,8 @@ impl<B: Backend> World<B> {
         let next = Duration::from_millis(self.tape.within(1, every.as_millis() as u64 * 2));
         self.queue.push(self.now + next, Happening::Fault);
         let total: u64 = self.swarm.weights.iter().map(|weight| u64::from(*weight)).sum();
-        let mut left = self.tape.below(total);
+        // The plain choice is none, so that a tape that ends means: and no more faults.
+        let Some(mut left) = self.tape.below(total + 1).checked_sub(1) else { return };
         let which = self.swarm.weights.iter().position(|weight| {
             let hit = left < u64::from(*weight);
             left = left.saturating_sub(u64::from(*weight));
@@ -65,8 +69,9 @@ impl<B: Backend> World<B> {
     }
 
     fn living(&self) -> impl Iterator<Item = usize> + '_ {
-        (0..self.members.len())
-            .filter(|at| self.members.get(*at).is_some_and(|m| m.life == Life::Running && m.machine.is_some()))
+        (0..self.members.len()).filter(|at| {
+            self.members.get(*at).is_some_and(|m| m.life == Life::Running && m.machine.is_some())
+        })
     }
 
     /// A connection that is established at both ends.
@@ -123,9 +128,13 @@ impl<B: Backend> World<B> {
                 member.filter(|at| self.members.get(*at).is_some_and(|member| !member.closing)).map(Some)
             }
             FaultKind::ClockBack => self.somebody().map(|member| {
-                let by = self.lasts();
+                let behind = self.members.get(member).map_or(Duration::ZERO, |member| member.behind);
+                // A clock that is set back again and again is a clock that stands still.
+                let by = self.lasts().min(CLOCK_BACK_MAX.saturating_sub(behind));
                 if let Some(member) = self.members.get_mut(member) {
                     member.behind += by;
+                    // By its own clock it is still in time.
+                    member.close_by = None;
                     self.oracle.clock_off(member.run, by);
                 }
                 Some(member)

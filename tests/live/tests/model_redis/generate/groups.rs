@@ -32,7 +32,8 @@ impl Generator {
 
     pub(super) fn xclaim(&mut self) -> Words {
         let key = self.key_name();
-        let mut words: Words = vec![b"XCLAIM".to_vec(), key.into(), self.group(), self.member(), self.least_idle()];
+        let mut words: Words =
+            vec![b"XCLAIM".to_vec(), key.into(), self.group(), self.member(), self.least_idle()];
         for _ in 0..self.tape.within(1, 4) {
             words.push(self.id(key));
         }
@@ -83,7 +84,7 @@ impl Generator {
                 self.entries_read(&mut words);
                 words
             }
-            13..15 => vec![name, b"DESTROY".to_vec(), key.into(), group],
+            13..15 if self.is_wild() => vec![name, b"DESTROY".to_vec(), key.into(), group],
             15..18 => vec![name, b"CREATECONSUMER".to_vec(), key.into(), group, self.member()],
             _ => vec![name, b"DELCONSUMER".to_vec(), key.into(), group, self.member()],
         }

@@ -4,6 +4,9 @@ use super::Generator;
 
 const KEYS: &[&str] = &["a", "a", "a", "a", "b", "b", "c", "s", "none"];
 
+/// For sessions in which little is destroyed.
+const FEW: &[&str] = &["a", "a", "a", "a", "a", "a", "a", "a", "a", "b", "b", "b", "b", "c", "s", "none"];
+
 impl Generator {
     /// One of these, as bytes.
     pub(super) fn one(&mut self, of: &[&str]) -> Vec<u8> {
@@ -11,7 +14,8 @@ impl Generator {
     }
 
     pub(super) fn key_name(&mut self) -> &'static str {
-        self.tape.pick(KEYS).copied().unwrap_or("a")
+        let keys = if self.calm { FEW } else { KEYS };
+        self.tape.pick(keys).copied().unwrap_or("a")
     }
 
     pub(super) fn key(&mut self) -> Vec<u8> {
@@ -19,7 +23,8 @@ impl Generator {
     }
 
     pub(super) fn group(&mut self) -> Vec<u8> {
-        self.one(&["g", "g", "g", "g", "h", "h", "other"])
+        let few = &["g", "g", "g", "g", "g", "g", "g", "g", "g", "g", "h", "h", "h", "other"][..];
+        self.one(if self.calm { few } else { &["g", "g", "g", "g", "h", "h", "other"] })
     }
 
     pub(super) fn member(&mut self) -> Vec<u8> {
@@ -29,7 +34,11 @@ impl Generator {
     /// An id near those that are there.
     pub(super) fn id_pair(&mut self, key: &'static str) -> (u64, u64) {
         let (millis, counter) = self.tops.get(key).copied().unwrap_or((3, 0));
-        match self.tape.below(10) {
+        match self.tape.below(30) {
+            10.. => match self.added.get(key).and_then(|added| self.tape.pick(added)) {
+                Some(id) => *id,
+                None => (millis, counter),
+            },
             0 => (millis, counter),
             1 => (0, self.tape.within(0, 2)),
             2 => (millis + self.tape.within(0, 1), counter + 1),
@@ -67,7 +76,7 @@ impl Generator {
             4 => return b"0-0".to_vec(),
             5..9 => {
                 let next = millis + self.tape.within(0, 1);
-                self.tops.insert(key, if next == millis { (millis, counter + 1) } else { (next, 0) });
+                self.top(key, if next == millis { (millis, counter + 1) } else { (next, 0) });
                 return format!("{next}-*").into_bytes();
             }
             9 if self.tape.chance(500) => return b"18446744073709551615-*".to_vec(),
@@ -75,14 +84,45 @@ impl Generator {
             10..35 => (millis, counter + 1),
             _ => (millis + self.tape.within(1, 2), self.tape.within(0, 2)),
         };
-        self.tops.insert(key, id);
+        self.top(key, id);
         format!("{}-{}", id.0, id.1).into_bytes()
+    }
+
+    /// Something is added with this id.
+    pub(super) fn top(&mut self, key: &'static str, id: (u64, u64)) {
+        self.tops.insert(key, id);
+        let added = self.added.entry(key).or_default();
+        added.push(id);
+        if added.len() > 12 {
+            added.remove(0);
+        }
     }
 
     pub(super) fn bad_id(&mut self) -> Vec<u8> {
         self.one(&[
-            "abc", "", "-", "+", "$", ">", "5-", "-5", "1-1-1", "1.5", "+5", "05", "5-01", "5-+1", " 5", "5 ", "0x5",
-            "18446744073709551616", "5-18446744073709551616", "(5", "5-a", "*-1", "-1-1",
+            "abc",
+            "",
+            "-",
+            "+",
+            "$",
+            ">",
+            "5-",
+            "-5",
+            "1-1-1",
+            "1.5",
+            "+5",
+            "05",
+            "5-01",
+            "5-+1",
+            " 5",
+            "5 ",
+            "0x5",
+            "18446744073709551616",
+            "5-18446744073709551616",
+            "(5",
+            "5-a",
+            "*-1",
+            "-1-1",
         ])
     }
 

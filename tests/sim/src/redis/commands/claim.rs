@@ -205,6 +205,7 @@ pub(crate) fn auto_claim(call: &mut Call<'_>) -> Answer {
     }
     changes += (page.deleted.len() + page.claimed.len()) as u64;
     node.dirty += changes;
+    common.facts.walked(shard, start == SeqNo::ZERO, page.cursor != SeqNo::ZERO);
     client.reply.array(if version == Version::V6_2 { 2 } else { 3 });
     client.reply.seq(page.cursor);
     client.reply.array(page.claimed.len());

@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
+use crate::broker::PeerId;
 use crate::redis::client::{Client, Replies};
 use crate::redis::config::Version;
+use crate::redis::drive::{drop_client, end_pause};
 use crate::redis::node::{Call, Common, Pause};
 use crate::redis::process::bad_form;
 use crate::redis::refusal::{Answer, Refusal, SYNTAX};
 use crate::redis::serve::unblock as release;
-use crate::redis::drive::drop_client;
-use crate::broker::PeerId;
 
 /// CLIENT ID.
 pub(crate) fn id(call: &mut Call<'_>) -> Answer {
@@ -37,9 +37,6 @@ pub(crate) fn set_name(call: &mut Call<'_>) -> Answer {
 /// CLIENT SETINFO; from 7.2 on.
 pub(crate) fn set_info(call: &mut Call<'_>) -> Answer {
     let args = call.args;
-    if call.common.config.version < Version::V7_2 {
-        return Err(Refusal::say("ERR", &[b"unknown subcommand '", args.get(1), b"'. Try CLIENT HELP."]));
-    }
     if !args.get(3).iter().all(u8::is_ascii_graphic) {
         let name = args.get(2).to_ascii_lowercase();
         return Err(Refusal::say(
@@ -73,10 +70,6 @@ pub(crate) fn no_evict(call: &mut Call<'_>) -> Answer {
 
 /// CLIENT NO-TOUCH; from 7.2 on.
 pub(crate) fn no_touch(call: &mut Call<'_>) -> Answer {
-    if call.common.config.version < Version::V7_2 {
-        let sub = call.args.get(1);
-        return Err(Refusal::say("ERR", &[b"unknown subcommand '", sub, b"'. Try CLIENT HELP."]));
-    }
     on_or_off(call)?;
     call.client.reply.ok();
     Ok(())
@@ -138,7 +131,7 @@ pub(crate) fn list(call: &mut Call<'_>) -> Answer {
     for id in ids {
         let line = match call.node.clients.get(&(id as u64)) {
             Some(peer) if call.client.peer == Some(*peer) => describe(call.client, call.common),
-            Some(peer) => match call.clients.get(peer) {
+            Some(peer) => match call.clients.get(*peer) {
                 Some(client) => describe(client, call.common),
                 None => continue,
             },
@@ -219,9 +212,10 @@ pub(crate) fn kill(call: &mut Call<'_>) -> Answer {
             return Err(SYNTAX);
         }
         if args.is(at, "ID") {
-            let id = args.int(at + 1)?;
+            const BAD: &str = "client-id should be greater than 0";
+            let id = args.int_or(at + 1, BAD)?;
             if id < 1 {
-                return Err(Refusal::err("client-id should be greater than 0"));
+                return Err(Refusal::err(BAD));
             }
             by_id = Some(id as u64);
         } else if args.is(at, "TYPE") {
@@ -254,7 +248,7 @@ pub(crate) fn kill(call: &mut Call<'_>) -> Answer {
     let others: Vec<PeerId> = call.node.clients.values().copied().filter(|peer| Some(*peer) != me).collect();
     let mut killed = 0;
     for peer in others {
-        if call.clients.get(&peer).is_some_and(fits) {
+        if call.clients.get(peer).is_some_and(fits) {
             drop_client(call.common, call.node, call.clients, peer);
             killed += 1;
         }
@@ -283,14 +277,18 @@ pub(crate) fn unblock(call: &mut Call<'_>) -> Answer {
     };
     let id = args.int(2)?;
     let peer = u64::try_from(id).ok().and_then(|id| call.node.clients.get(&id));
-    let target = peer.copied().and_then(|peer| call.clients.get_mut(&peer));
+    let target = peer.copied().and_then(|peer| call.clients.get_mut(peer));
     let Some((blocked, target)) = target.and_then(|target| Some((release(target, call.node)?, target)))
     else {
         call.client.reply.int(0);
         return Ok(());
     };
     let refusal = Refusal::new("UNBLOCKED", "client unblocked via CLIENT UNBLOCK");
-    if with_error { target.reply.refuse(&refusal) } else { target.reply.null_array() }
+    if with_error {
+        target.reply.refuse(&refusal)
+    } else {
+        target.reply.null_array()
+    }
     let actor = std::mem::replace(&mut call.common.facts.actor, target.peer);
     call.common.facts.commanded(blocked.name, with_error.then_some("UNBLOCKED"));
     call.common.facts.actor = actor;
@@ -313,10 +311,9 @@ pub(crate) fn pause(call: &mut Call<'_>) -> Answer {
     let until = call.common.now + Duration::from_millis(ms);
     // A pause is never made shorter or weaker by another one.
     call.node.pause = Some(match call.node.pause {
-        Some(before) => Pause {
-            until: before.until.max(until),
-            writes_only: before.writes_only && writes_only,
-        },
+        Some(before) => {
+            Pause { until: before.until.max(until), writes_only: before.writes_only && writes_only }
+        }
         None => Pause { until, writes_only },
     });
     call.client.reply.ok();
@@ -325,9 +322,7 @@ pub(crate) fn pause(call: &mut Call<'_>) -> Answer {
 
 /// CLIENT UNPAUSE.
 pub(crate) fn unpause(call: &mut Call<'_>) -> Answer {
-    if let Some(pause) = &mut call.node.pause {
-        pause.until = call.common.now;
-    }
+    end_pause(call.node, call.clients);
     call.client.reply.ok();
     Ok(())
 }

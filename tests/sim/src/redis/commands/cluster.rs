@@ -58,8 +58,8 @@ pub(crate) fn count_keys_in_slot(call: &mut Call<'_>) -> Answer {
 /// CLUSTER GETKEYSINSLOT.
 pub(crate) fn get_keys_in_slot(call: &mut Call<'_>) -> Answer {
     let slot = slot(call)?;
-    let most = usize::try_from(call.args.int(3)?)
-        .map_err(|_| Refusal::err("Invalid slot or number of keys"))?;
+    let most =
+        usize::try_from(call.args.int(3)?).map_err(|_| Refusal::err("Invalid slot or number of keys"))?;
     let keys = call.node.db(0).keys().map(|(key, _)| key).filter(|key| key_slot(key) == slot);
     let keys: Vec<_> = keys.take(most).collect();
     call.client.reply.array(keys.len());
@@ -114,7 +114,7 @@ pub(crate) fn slots(call: &mut Call<'_>) -> Answer {
             reply.text(&common.config.host);
             reply.int(port(common, node));
             reply.text(&node_id(node));
-            reply.array(0);
+            reply.map(0);
         }
     }
     Ok(())

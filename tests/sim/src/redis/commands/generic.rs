@@ -64,14 +64,10 @@ pub(crate) fn scan(call: &mut Call<'_>) -> Answer {
         }
     }
     let db = call.node.db(call.client.db);
-    let fits = |object: &Object| {
-        kind.is_none_or(|kind| kind.eq_ignore_ascii_case(object.type_name().as_bytes()))
-    };
-    let keys: Vec<_> = db
-        .keys()
-        .filter(|(key, object)| matches(pattern, key) && fits(object))
-        .map(|(key, _)| key)
-        .collect();
+    let fits =
+        |object: &Object| kind.is_none_or(|kind| kind.eq_ignore_ascii_case(object.type_name().as_bytes()));
+    let keys: Vec<_> =
+        db.keys().filter(|(key, object)| matches(pattern, key) && fits(object)).map(|(key, _)| key).collect();
     call.client.reply.array(2);
     call.client.reply.text("0");
     call.client.reply.array(keys.len());
@@ -154,7 +150,11 @@ fn move_to(call: &mut Call<'_>, only_new: bool) -> Answer {
         db.touch(to);
         call.node.dirty += 1;
     }
-    if only_new { reply.int(1) } else { reply.ok() }
+    if only_new {
+        reply.int(1)
+    } else {
+        reply.ok()
+    }
     Ok(())
 }
 

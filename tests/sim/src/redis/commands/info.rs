@@ -85,9 +85,7 @@ pub(crate) fn stream(call: &mut Call<'_>) -> Answer {
     let full = match args.len() {
         3 => None,
         4 if args.is(3, "FULL") => Some(FULL),
-        6 if args.is(3, "FULL") && args.is(4, "COUNT") => {
-            Some(usize::try_from(args.int(5)?).unwrap_or(FULL))
-        }
+        6 if args.is(3, "FULL") && args.is(4, "COUNT") => Some(usize::try_from(args.int(5)?).unwrap_or(FULL)),
         _ => return Err(bad_form(call, "XINFO")),
     };
     let Some(stream) = call.node.db(call.client.db).stream(args.get(2))? else { return Err(NO_SUCH_KEY) };

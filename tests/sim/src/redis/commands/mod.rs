@@ -24,11 +24,7 @@ pub(crate) fn group_of<'a>(stream: Option<&'a mut Stream>, group: &[u8]) -> Opti
 }
 
 /// Lines of a HELP.
-pub(crate) fn help(
-    reply: &mut super::reply::Reply,
-    command: &str,
-    lines: &[&str],
-) -> Result<(), Refusal> {
+pub(crate) fn help(reply: &mut super::reply::Reply, command: &str, lines: &[&str]) -> Result<(), Refusal> {
     reply.array(lines.len() + 3);
     reply.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
     for line in lines {

@@ -310,7 +310,7 @@ fn options(args: Args<'_>, grouped: bool, version: Version) -> Result<Options, R
         } else if args.is(at, "STREAMS") && more > 0 {
             options.streams_at = at + 1;
             options.keys = more / 2;
-            if more % 2 != 0 {
+            if !more.is_multiple_of(2) {
                 return Err(unbalanced(grouped, version));
             }
             break;

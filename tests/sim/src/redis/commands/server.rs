@@ -66,7 +66,7 @@ pub(crate) fn info(call: &mut Call<'_>) -> Answer {
     let (config, node) = (&common.config, &*call.node);
     let mode = if config.cluster { "cluster" } else { "standalone" };
     let role = if common.cluster.is_replica(node.index) { "slave" } else { "master" };
-    let blocked = call.clients.values().filter(|one| one.node == node.index && one.blocked.is_some());
+    let blocked = call.clients.iter().filter(|(_, one)| one.node == node.index && one.blocked.is_some());
     let loading = u8::from(matches!(node.condition, crate::redis::Condition::Loading { .. }));
     let sections = [
         (

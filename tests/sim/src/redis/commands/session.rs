@@ -6,7 +6,8 @@ use crate::redis::process::{discard as drop_transaction, run, unwatch as drop_wa
 use crate::redis::refusal::{Answer, Refusal, SYNTAX};
 use crate::redis::table;
 
-const WRONG_PASSWORD: Refusal = Refusal::new("WRONGPASS", "invalid username-password pair or user is disabled.");
+const WRONG_PASSWORD: Refusal =
+    Refusal::new("WRONGPASS", "invalid username-password pair or user is disabled.");
 
 fn log_in(call: &mut Call<'_>, user: &[u8], password: &[u8]) -> Answer {
     let wanted = call.common.config.password.as_deref();
@@ -123,7 +124,7 @@ pub(crate) fn quit(call: &mut Call<'_>) -> Answer {
 pub(crate) fn select(call: &mut Call<'_>) -> Answer {
     let db = call.args.int(1)?;
     if i32::try_from(db).is_err() {
-        return Err(Refusal::err("value is not an integer or out of range"));
+        return Err(Refusal::err("value is out of range, value must between -2147483648 and 2147483647"));
     }
     if call.common.config.cluster && db != 0 {
         return Err(Refusal::err("SELECT is not allowed in cluster mode"));
@@ -197,7 +198,12 @@ pub(crate) fn exec(call: &mut Call<'_>) -> Answer {
         };
         // Proved: what isn't a command was refused, and not gathered.
         if let Ok(spec) = table::find(command.args()) {
+            let (closing, start) = (call.client.closing, call.client.reply.out.len());
             run(&mut call, spec);
+            // Once a client has killed itself nothing more is written to it.
+            if closing {
+                call.client.reply.out.truncate(start);
+            }
         }
     }
     call.client.never_blocks = blocks;

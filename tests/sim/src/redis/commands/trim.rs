@@ -35,7 +35,7 @@ pub(crate) fn add(call: &mut Call<'_>) -> Answer {
     let version = call.common.config.version;
     let options = options(args, true, version)?;
     let fields = args.from(options.id_at + 1);
-    if fields.len() < 2 || fields.len() % 2 != 0 {
+    if fields.len() < 2 || !fields.len().is_multiple_of(2) {
         if version == Version::V6_2 {
             return Err(Refusal::err("wrong number of arguments for XADD"));
         }
@@ -60,9 +60,7 @@ pub(crate) fn add(call: &mut Call<'_>) -> Answer {
     };
     let last = stream.log.last_id;
     if last == SeqNo::MAX {
-        return Err(Refusal::err(
-            "The stream has exhausted the last possible ID, unable to add more items",
-        ));
+        return Err(Refusal::err("The stream has exhausted the last possible ID, unable to add more items"));
     }
     let id = match options.id {
         None => {
@@ -148,9 +146,7 @@ pub(crate) fn set_id(call: &mut Call<'_>) -> Answer {
     }
     let stream = call.node.db(call.client.db).stream_mut(args.get(1))?.ok_or(NO_SUCH_KEY)?;
     if version >= Version::V7_2 && id < stream.log.max_deleted {
-        return Err(Refusal::err(
-            "The ID specified in XSETID is smaller than current max_deleted_entry_id",
-        ));
+        return Err(Refusal::err("The ID specified in XSETID is smaller than current max_deleted_entry_id"));
     }
     if let Some(last) = stream.log.last() {
         if id < last.id {
@@ -226,8 +222,7 @@ fn options(args: Args<'_>, adds: bool, version: Version) -> Result<Options, Refu
         } else if args.is(at, "LIMIT") && more > 0 {
             at += 1;
             let value = args.int(at)?;
-            limit =
-                Some(u64::try_from(value).map_err(|_| Refusal::err("The LIMIT argument must be >= 0."))?);
+            limit = Some(u64::try_from(value).map_err(|_| Refusal::err("The LIMIT argument must be >= 0."))?);
         } else if adds && args.is(at, "NOMKSTREAM") {
             options.no_make = true;
         } else if adds {
@@ -254,9 +249,7 @@ fn options(args: Args<'_>, adds: bool, version: Version) -> Result<Options, Refu
     }
     options.limit = match limit {
         Some(_) if !options.roughly => {
-            return Err(Refusal::err(
-                "syntax error, LIMIT cannot be used without the special ~ option",
-            ));
+            return Err(Refusal::err("syntax error, LIMIT cannot be used without the special ~ option"));
         }
         Some(limit) => limit,
         None if options.roughly => ROUGH_LIMIT,

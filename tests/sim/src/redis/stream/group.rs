@@ -54,12 +54,8 @@ impl Group {
             return (owner, false);
         }
         let name = Bytes::copy_from_slice(name);
-        let consumer = Consumer {
-            name: name.clone(),
-            seen_ms: now_ms,
-            active_ms: None,
-            pending: BTreeSet::new(),
-        };
+        let consumer =
+            Consumer { name: name.clone(), seen_ms: now_ms, active_ms: None, pending: BTreeSet::new() };
         let at = match self.consumers.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
             Some((at, place)) => {
                 *place = Some(consumer);
@@ -148,11 +144,15 @@ impl Group {
     /// What doesn't hold.
     pub(crate) fn check(&self) -> Result<(), String> {
         for (name, at) in &self.names {
-            let there = self.consumers.get(*at as usize).is_some_and(|consumer| {
-                consumer.as_ref().is_some_and(|consumer| consumer.name == name)
-            });
+            let there = self
+                .consumers
+                .get(*at as usize)
+                .is_some_and(|consumer| consumer.as_ref().is_some_and(|consumer| consumer.name == name));
             if !there {
-                return Err(format!("the consumer {:?} is not where its name leads", name.escape_ascii().to_string()));
+                return Err(format!(
+                    "the consumer {:?} is not where its name leads",
+                    name.escape_ascii().to_string()
+                ));
             }
         }
         let named = self.consumers.iter().flatten().count();

@@ -39,10 +39,8 @@ impl Packs {
         let plain: usize = fields.clone().map(<[u8]>::len).sum();
         let names = fields.clone().step_by(2);
         let count = names.clone().count() as i64;
-        let full = self
-            .0
-            .back()
-            .is_none_or(|pack| pack.bytes + plain >= BYTES || pack.live + pack.dead >= ENTRIES);
+        let full =
+            self.0.back().is_none_or(|pack| pack.bytes + plain >= BYTES || pack.live + pack.dead >= ENTRIES);
         if full {
             // Header, end, the counts of live and dead ones, the names with their number, a zero.
             let bytes = 7 + 2 + 2 + of_int(count) + names.clone().map(of_text).sum::<usize>() + 2;

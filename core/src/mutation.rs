@@ -1,0 +1,150 @@
+//! Bugs that consumers really had, put back one at a time: the simulator's own test.
+//!
+//! An ordinary build has none of them: there [`is`] is `false` for the compiler too, and what
+//! hangs on it isn't even built. With `RUSTFLAGS='--cfg tidegate_mutation'` this module is public
+//! and [`put_back`] chooses one for the calling thread; `tests/sim/tests/mutations.rs` does, and
+//! the oracle must find each of them. A `--cfg` and not a feature, as features are united over a
+//! whole build: no dependency of anybody's can turn this on. And a build without debug assertions
+//! refuses it, so no release has it by accident.
+//!
+//! Each place where a bug is put back is one condition beside the honest code, never another
+//! shape of it.
+//!
+//! **Invariant:** without `--cfg tidegate_mutation` the crate behaves as if this file and all
+//! that names it weren't there.
+#![cfg_attr(not(tidegate_mutation), allow(unreachable_pub, reason = "public in one kind of build only"))]
+
+#[cfg(all(tidegate_mutation, not(debug_assertions)))]
+compile_error!("tidegate_mutation puts bugs back: it is for tests, and needs debug assertions on");
+
+use crate::message::Entries;
+
+macro_rules! mutations {
+    ($($(#[$doc:meta])* $name:ident = $source:literal,)*) => {
+        /// A bug that can be put back.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Mutation { $($(#[$doc])* #[doc = ""] #[doc = concat!("Source: ", $source, ".")] $name,)* }
+
+        #[cfg(tidegate_mutation)]
+        impl Mutation {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+
+            /// Its name.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$name => stringify!($name),)* }
+            }
+
+            /// Whose it was.
+            pub fn source(self) -> &'static str {
+                match self { $(Self::$name => $source,)* }
+            }
+        }
+    };
+}
+
+mutations! {
+    /// After a reconnect reading goes on with `>`: a reply that was lost with the connection
+    /// stays pending for ever.
+    OwnPendingForgotten = "SeaQL/sea-streamer 4c0bedb consumer/node.rs (`first_read` is set once, not by `reconnect`); cssbruno/GoWDK#197",
+    /// Own pending entries are read once, not until there are none left.
+    RecoveryStopsEarly = "walmartlabs/cookie-cutter#164",
+    /// After a reconnect all own pending entries are handed out again, those being processed too.
+    RecoveredInFlight = "covalenthq/bsp-agent#56 (reads with 0 instead of >, in the running process too)",
+    /// A claim names the dead member as the new owner.
+    ClaimForTheDead = "SeaQL/sea-streamer 4c0bedb consumer/node.rs (XAUTOCLAIM with `claiming.consumer`)",
+    /// Each claim starts at the beginning of the pending list; the cursor in the reply is ignored.
+    ClaimCursorDropped = "comet-ml/opik#8137; avifenesh/glide-mq#271",
+    /// A page that brought nothing ends the walk, whatever its cursor says.
+    EmptyPageIsTheEnd = "SeaQL/sea-streamer 4c0bedb consumer/node.rs (`claiming = None` when `mess` is empty); comet-ml/opik#8137 (a page of 10 claims nothing, with a cursor)",
+    /// What this member itself is working on is claimed and handed out a second time.
+    OwnWorkClaimed = "mastra-ai/mastra#23648",
+    /// Work that takes longer than the idle time isn't shown to be alive: others claim it.
+    LongWorkNotKeptAlive = "dapr/components-contrib#4601; ThreeDotsLabs/watermill-redisstream#19",
+    /// A command that timed out is forgotten, and its connection kept: the late reply goes to the
+    /// next command.
+    LateReplyToTheNext = "redis/go-redis CVE-2025-29923; redis/redis-py#2624 and #2665 (CVE-2023-28858, CVE-2023-28859)",
+    /// What was read of a reply, and the parser's state, outlive their connection.
+    PartialReplyKept = "wooga/eredis#106",
+    /// Entries of a reply that came in two pieces: those in the first are dropped.
+    PieceOfReplyDropped = "redis/hiredis#85 (a reply in two pieces: what was read of the first is lost)",
+    /// A connection that became silent is waited for, for ever.
+    SilenceNeverNoticed = "redis/jedis#2219; Vexa-ai/vexa#267",
+    /// A member that leaves is deleted with what is pending for it.
+    DeletedWithPending = "ThreeDotsLabs/watermill-redisstream#24; redis/redis#9745",
+    /// A close drops the acks that weren't sent yet, and says that all is well.
+    AcksDroppedAtClose = "fsprojects/pulsar-client-dotnet#199; awspring/spring-cloud-aws#1663",
+    /// A close acks what the application never took.
+    PrefetchedAckedAtClose = "apache/pulsar#26172",
+    /// A message counts as acked as soon as it is handed out.
+    AckedWhenTaken = "taskiq-python/taskiq#222; eggai-tech/EggAI#178 (FastStream's default)",
+    /// Acks are sent only when nothing waits for the application.
+    CommitsStarved = "SeaQL/sea-streamer 4c0bedb consumer/node.rs (`commit_ack` comes after the buffer was handed over)",
+    /// An ack whose command was lost with the connection counts as done.
+    LostAckIsDone = "apache/pulsar#7683 (an ack is taken for done before its request succeeds)",
+    /// The application's acks of what it got before a seek are still sent.
+    OldEpochAcked = "spring-projects/spring-kafka#4688",
+    /// What waits for the application is still handed out after its shard was revoked.
+    BufferedAfterRevoked = "akka/alpakka-kafka#946",
+    /// Each read without a group begins at `$` again: what comes between two reads is lost.
+    TailNotPinned = "redis/redis-py#1429; SeaQL/sea-streamer before 4c0bedb (told in consumer/node.rs)",
+    /// The next read begins one past the last position: an entry of the same millisecond is lost.
+    PositionIncremented = "near/queryapi#558; profunktor/redis4cats#449",
+    /// Pending entries that were trimmed or deleted are never taken off the list.
+    TrimmedNeverLeaves = "ThreeDotsLabs/watermill-redisstream#38; redis/redis#6199",
+    /// An entry without the expected field is passed over, neither delivered nor acked.
+    ForeignEntrySkipped = "redpanda-data/connect#1338; SeaQL/sea-streamer 4c0bedb message.rs (`parse_messages`)",
+    /// A wake-up isn't announced: the one for the next connect.
+    WakeForgotten = "fede1024/rust-rdkafka#665 and #840 (a wake-up that nobody is told of)",
+    /// A deadline that has passed stays set: the driver is woken again and again.
+    PassedDeadlineKept = "apache/kafka#23357; dpkp/kafka-python#1383; confluentinc/librdkafka#504 (busy loops on timers)",
+    /// A read that was refused is sent again at once.
+    ReadAgainAtOnce = "redpanda-data/connect#2116",
+    /// A connection that failed is opened again at once.
+    ReconnectAtOnce = "redis/node-redis#400; redis/redis#15181",
+    /// A read that was lost or refused keeps its credit for ever.
+    CreditLeak = "apache/artemis#2998 (out of credits after reconnection)",
+    /// A missing group is never made again.
+    GroupNeverMadeAgain = "eggai-tech/EggAI#204 (FastStream); comet-ml/opik#5525",
+    /// A key that can't be read is looked at, and its group made, again and again without a wait.
+    GroupStorm = "jaseci-labs/jac#7452",
+    /// A group that was lost is made again at the end of the stream.
+    GroupMadeAtTheEnd = "jaseci-labs/jac#7489; eggai-tech/EggAI#269",
+    /// The first error of a read ends the reading, and nobody is told.
+    AnyErrorIsTheEnd = "spring-projects/spring-data-redis#2919 and #2833",
+}
+
+/// Whether this bug is put back.
+#[cfg(not(tidegate_mutation))]
+pub(crate) const fn is(_: Mutation) -> bool {
+    false
+}
+
+#[cfg(tidegate_mutation)]
+thread_local! {
+    static NOW: std::cell::Cell<Option<Mutation>> = const { std::cell::Cell::new(None) };
+}
+
+/// Puts a bug back, in the machines that this thread drives; `None`: none.
+#[cfg(tidegate_mutation)]
+pub fn put_back(mutation: Option<Mutation>) {
+    NOW.set(mutation);
+}
+
+/// Whether this bug is put back.
+#[cfg(tidegate_mutation)]
+pub(crate) fn is(mutation: Mutation) -> bool {
+    NOW.get() == Some(mutation)
+}
+
+/// Entries of which the first field isn't `msg` are left out.
+pub(crate) fn leave_out_foreign(entries: &mut Entries) {
+    let (data, spans) = (entries.data.clone(), entries.spans.clone());
+    let mut start = 0;
+    entries.retain(|entry| {
+        let field =
+            spans.get(start).and_then(|span| data.get(span.start as usize..)?.get(..span.len as usize));
+        start = entry.spans_end as usize;
+        field == Some(b"msg")
+    });
+}
