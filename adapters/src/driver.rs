@@ -165,12 +165,12 @@ impl<R: Runtime, M: Machine> Driver<R, M> {
         (gathered, room)
     }
 
-    /// Acks before requests: a commit is about all acks that came before it.
+    /// Acks first: a commit that is due, or asked for, is about all acks that came before it.
     fn hand_in(&mut self, gathered: Gathered) {
         let now = self.runtime.now();
         for (ranges, request) in [
-            (gathered.taken, Request::Taken as fn(Vec<_>) -> Request),
             (gathered.acks, Request::Ack as fn(Vec<_>) -> Request),
+            (gathered.taken, Request::Taken as fn(Vec<_>) -> Request),
         ] {
             if !ranges.is_empty() {
                 // Refused by a consumer that is over: its close has said what is uncommitted.

@@ -12,9 +12,9 @@ use proptest::prelude::*;
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 use tidegate_core::redis::Machine;
 use tidegate_core::{
-    AutoCommit, Cause, ClaimOptions, Command, ConnId, ConsumerMode, ConsumerOptions, Delivery, Endpoint,
-    Error, Event, HostId, Instant, Limits, Machine as _, Notice, Outcome, Position, Request, RequestError,
-    Setup, ShardId, StreamKey, Timestamp,
+    AckRange, AutoCommit, Cause, ClaimOptions, Command, ConnId, ConsumerMode, ConsumerOptions, Delivery,
+    Endpoint, Error, Event, HostId, Instant, Limits, Machine as _, Notice, Outcome, Position, Request,
+    RequestError, Setup, ShardId, StreamKey, Timestamp,
 };
 
 fn setup(options: ConsumerOptions) -> Setup {
@@ -499,4 +499,37 @@ fn a_silent_server_is_left_and_a_process_that_was_stopped_itself_looks_first() {
     machine.handle(Instant::from_nanos(10) + patience * 10, Event::Tick);
     assert!(!closes(&commands(&mut machine)));
     assert!(machine.wants_read(open[0]));
+}
+
+#[test]
+fn acks_during_a_close_are_in_its_answer() {
+    // With a commit that waits, and without.
+    for commits in [false, true] {
+        let (mut machine, open) = reading();
+        let entries = b"%1\r\n$6\r\norders\r\n*2\r\n*2\r\n$3\r\n5-0\r\n*2\r\n$1\r\nk\r\n$1\r\nv\r\n\
+            *2\r\n$3\r\n6-0\r\n*2\r\n$1\r\nk\r\n$1\r\nv\r\n";
+        // First what is its own of before: nothing.
+        answer(&mut machine, open[0], b"%1\r\n$6\r\norders\r\n*0\r\n");
+        answer(&mut machine, open[0], entries);
+        let range = std::iter::from_fn(|| machine.poll_delivery()).find_map(|delivery| match delivery {
+            Delivery::Batch(batch) => batch.ack_range(),
+            _ => None,
+        });
+        let range = range.expect("two entries were read");
+        let now = Instant::from_nanos(10);
+        let part = |start, end| Request::Ack(vec![AckRange { start, end, ..range }]);
+        machine.request(now, part(0, 1)).unwrap();
+        if commits {
+            machine.request(now, Request::Commit).unwrap();
+        }
+        machine.request(now, Request::Close { deadline: Duration::from_secs(1) }).unwrap();
+        machine.request(now, part(1, 2)).unwrap();
+        commands(&mut machine);
+        machine.handle(now + Duration::from_secs(2), Event::Tick);
+        let closed = commands(&mut machine).into_iter().find_map(|command| match command {
+            Command::Done { outcome: Outcome::Closed { uncommitted }, .. } => Some(uncommitted),
+            _ => None,
+        });
+        assert_eq!(closed, Some(2), "commits: {commits}");
+    }
 }

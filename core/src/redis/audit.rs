@@ -104,6 +104,10 @@ impl Machine {
     }
 
     pub(super) fn on_audit(&mut self, slot: Slot, answer: &Answer) {
+        if !self.acks() {
+            // It has left the group meanwhile.
+            return;
+        }
         let rows = super::claims::pending_rows(answer);
         let key = self.keys.at(slot);
         let read_again = self.keys.recovery(slot).unwrap_or(SeqNo::MAX);

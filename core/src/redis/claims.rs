@@ -21,7 +21,6 @@ use super::setup::seq_of;
 use super::task::{Claim, Held, Origin, Task};
 use crate::ack::Slot;
 use crate::delivery::Notice;
-use crate::message::Entries;
 use crate::mutation::{self, Mutation};
 use crate::stream::SeqNo;
 use crate::timer::Wake;
@@ -169,17 +168,20 @@ impl Machine {
             let shard = self.keys.assignment(slot, self.epoch);
             self.notice(Notice::Claimed { shard, messages: claimed as u64 });
         }
-        if claimed == 0 && end.nils == 0 {
+        if end.nils > 0 {
+            // 6.2: entries that no longer exist came without their ids. Read as own pending ones
+            // they have them, and leave. Asking XPENDING what came with no entry would also show
+            // what the read that is under way has just been given.
+            let from = claim.cursor.previous();
+            let from = self.keys.recovery(slot).map_or(from, |other| other.min(from));
+            self.keys.set_recovery(slot, Some(from));
+        }
+        if claimed == 0 {
             return;
         }
         let in_flight = usize::try_from(self.ledger.in_flight_of(slot)).unwrap_or(ROWS_MAX);
         let rows = claim.asked.saturating_add(in_flight).min(ROWS_MAX);
-        let mut held = Held::new(slot, entries, Origin::Claimed, self.epoch);
-        if end.nils > 0 {
-            held.nils = true;
-            held.between = (claim.cursor, if next == SeqNo::ZERO { SeqNo::MAX } else { next.previous() });
-        }
-        self.count_deliveries(held, rows);
+        self.count_deliveries(Held::new(slot, entries, Origin::Claimed, self.epoch), rows);
     }
 
     /// The reply is lost: what it claimed is ours, and pending.
@@ -221,16 +223,13 @@ impl Machine {
         if held.epoch != self.epoch || self.phase != Phase::Running {
             return;
         }
-        let Held { slot, entries, origin, nils, .. } = held;
+        let Held { slot, entries, origin, .. } = held;
         let counts: BTreeMap<SeqNo, u32> = answer
             .map(pending_rows)
             .unwrap_or_default()
             .into_iter()
             .map(|row| (row.seq, row.deliveries))
             .collect();
-        if nils {
-            self.forget_bodiless(slot, &entries, &counts);
-        }
         let mut reset: BTreeMap<u32, Vec<SeqNo>> = BTreeMap::new();
         let mut messages = 0;
         for mut part in entries {
@@ -268,20 +267,6 @@ impl Machine {
                 });
             }
         }
-    }
-
-    /// 6.2: a claim's page had nil bodies without ids. What is pending here and came with no
-    /// entry is what they were.
-    fn forget_bodiless(&mut self, slot: Slot, entries: &[Entries], counts: &BTreeMap<SeqNo, u32>) {
-        let mut came: Vec<SeqNo> =
-            entries.iter().flat_map(|part| part.index.iter().map(|entry| entry.seq)).collect();
-        came.sort_unstable();
-        let gone: Vec<SeqNo> = counts
-            .keys()
-            .copied()
-            .filter(|seq| came.binary_search(seq).is_err() && !self.ledger.contains(slot, *seq))
-            .collect();
-        self.forget(slot, &gone);
     }
 }
 

@@ -19,8 +19,9 @@ impl Machine {
     /// The application is done with these.
     pub(super) fn on_acks(&mut self, ranges: Vec<AckRange>) {
         match self.waiters.back_mut() {
-            Some(waiter) => waiter.later.extend(ranges),
-            None => self.apply_acks(&ranges),
+            // A close waits for all of them, so it has to know of them.
+            Some(waiter) if self.closing.is_none() => waiter.later.extend(ranges),
+            _ => self.apply_acks(&ranges),
         }
     }
 

@@ -27,7 +27,9 @@ use crate::stream::{SeqNo, StreamKey};
 
 impl Machine {
     pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
-        if self.is_over() || (self.closing.is_some() && !matches!(request, Request::Close { .. })) {
+        // What was taken may be acked until the close is over.
+        let late = matches!(request, Request::Close { .. } | Request::Ack(_) | Request::Taken(_));
+        if self.is_over() || (self.closing.is_some() && !late) {
             return Err(RequestError::Closed);
         }
         match request {

@@ -67,7 +67,8 @@ impl Machine {
         } else if self.now >= self.discover_at && self.discovered {
             self.discover_at = self.now + self.config.options.discover_interval.max(DISCOVER_MIN);
             // A server that answers late, or never and yet isn't silent, gets no more to answer.
-            if self.control.waiting() < IN_FLIGHT {
+            let outgoing_max = self.config.options.limits.outgoing_bytes_max;
+            if self.control.waiting() < IN_FLIGHT && self.control.outgoing().len() < outgoing_max {
                 for first in (0..self.keys.streams.len()).step_by(STREAMS_AT_ONCE) {
                     self.ask_for_shards(first..(first + STREAMS_AT_ONCE).min(self.keys.streams.len()));
                 }

@@ -123,9 +123,7 @@ pub(super) struct Held {
     pub(super) slot: Slot,
     pub(super) entries: Vec<Entries>,
     pub(super) origin: Origin,
-    /// Nil bodies in a claim's page of a 6.2 server: their ids are those that XPENDING shows in
-    /// `between` and that came with no entry.
-    pub(super) nils: bool,
+    /// The first and the last.
     pub(super) between: (SeqNo, SeqNo),
     pub(super) epoch: Epoch,
 }
@@ -135,7 +133,7 @@ impl Held {
     pub(super) fn new(slot: Slot, entries: Vec<Entries>, origin: Origin, epoch: Epoch) -> Self {
         let ids = || entries.iter().flat_map(|part| part.index.iter().map(|entry| entry.seq));
         let between = (ids().next().unwrap_or(SeqNo::ZERO), ids().last().unwrap_or(SeqNo::MAX));
-        Self { slot, entries, origin, nils: false, between, epoch }
+        Self { slot, entries, origin, between, epoch }
     }
 
     /// Positions of all of them.

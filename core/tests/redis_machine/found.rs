@@ -75,15 +75,13 @@ fn entries_that_nobody_asked_for_are_not_delivered() {
 fn questions_without_an_answer_are_bounded() {
     let (mut machine, open) = reading();
     let mut now = Instant::from_nanos(10);
-    let mut written = 0;
-    for _ in 0..10_000 {
+    for written in 0..10_000 {
         now = now + Duration::from_secs(5);
         for (conn, byte) in [(open[0], b"x"), (open[1], b"x")] {
             let dripped: &[u8] = if written == 0 { b"+" } else { byte };
             machine.incoming(conn).extend_from_slice(dripped);
             machine.handle(now, Event::Received { conn });
         }
-        written += 1;
         commands(&mut machine);
     }
     assert!(machine.outgoing(open[1]).len() < 64 << 10, "{}", machine.outgoing(open[1]).len());

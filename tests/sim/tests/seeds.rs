@@ -10,8 +10,9 @@ use tidegate_sim::swarm::FaultKind;
 use tidegate_sim::{Backend, Keep, RedisBackend, Seed, Tape, campaign, run};
 
 fn seeds() -> u64 {
-    let wanted =
-        std::env::var("TIDEGATE_SEEDS").ok().map(|text| text.parse().expect("TIDEGATE_SEEDS is a number"));
+    let wanted = std::env::var("TIDEGATE_SEEDS")
+        .ok()
+        .map(|text| text.parse().unwrap_or_else(|_| panic!("TIDEGATE_SEEDS is no number: {text}")));
     // Without optimisation a tenth and less of it has to do.
     wanted.unwrap_or(if cfg!(debug_assertions) { 2_000 } else { 100_000 })
 }

@@ -59,6 +59,6 @@ mod tests {
             let _ = caught(|| panic!("inner"));
             panic!("outer")
         });
-        assert!(outer.map(|()| ()).unwrap_err().ends_with("outer"));
+        assert!(outer.unwrap_err().ends_with("outer"));
     }
 }

@@ -147,7 +147,11 @@ impl Oracle {
         let Some(role) = self.roles.get(who.role) else { return };
         let works = who.alive && !who.moving && matches!(who.held.get(&id), Some(Held::InHand { .. }));
         let since = who.held.get(&id).map(Held::since).unwrap_or_default();
-        if works && !who.leaving && self.calm_for(role.recovery * 2) && self.now.since(since) > role.idle / 2
+        if works
+            && role.keeps_alive
+            && !who.leaving
+            && self.calm_for(role.recovery * 2)
+            && self.now.since(since) > role.idle
         {
             let name = who.name();
             let what = self.describe(id);
@@ -162,6 +166,8 @@ impl Oracle {
         let Some(id) = self.find(shard, seq) else { return };
         let gone = self.shards.get(shard as usize).is_none_or(|log| log.is_gone(id.at as usize));
         let commit = self.roles.get(role).map_or(AutoCommit::Immediate, |role| role.commit);
+        let mark =
+            self.shards.get(shard as usize).map(|log| log.mark(role, id.at as usize)).unwrap_or_default();
         let wrong = match (who.held.get(&id), commit) {
             _ if who.left_group => Some("after it had left the group"),
             // Deleted while it was pending: it may leave, whoever works on what was in it.
@@ -174,6 +180,8 @@ impl Oracle {
                 None
             }
             (Some(Held::InHand { .. }), AutoCommit::Delayed { .. }) => Some("before its delay was over"),
+            // Handed out again by a group that was set back: an ack of before, on its way for long.
+            (Some(Held::InHand { .. }), _) if mark.done && mark.granted > 1 => None,
             (Some(Held::InHand { .. }), _) => Some("though the application is not done with it"),
             (None, _) => Some("though no application got it"),
         };

@@ -382,7 +382,8 @@ impl Oracle {
         let now = self.now;
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         let role = who.role;
-        if who.left_group || !who.held.contains_key(&id) {
+        // Again, or of a hand-out that was committed before the group was set back: stale.
+        if who.left_group || !matches!(who.held.get(&id), Some(Held::InHand { .. })) {
             return;
         }
         who.held.insert(id, Held::Acked { at: now });

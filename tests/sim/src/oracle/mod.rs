@@ -79,6 +79,8 @@ struct Role {
     acks: bool,
     /// After trouble, everything works again within this time.
     recovery: Duration,
+    /// The network is fast enough to show in time that long work is alive.
+    keeps_alive: bool,
     /// How long nobody must have touched what is claimed.
     idle: Duration,
     /// Within this time an ack is at the broker, in calm weather.
@@ -131,6 +133,10 @@ impl Oracle {
                 commit: role.options.auto_commit,
                 acks: role.acks(),
                 recovery,
+                keeps_alive: match role.options.claim {
+                    ClaimOptions::Every { idle, .. } => idle > way * 50 && swarm.net.capacity >= 4_096,
+                    ClaimOptions::Never => false,
+                },
                 idle: match role.options.claim {
                     ClaimOptions::Every { idle, .. } => idle,
                     ClaimOptions::Never => Duration::MAX,

@@ -223,6 +223,11 @@ impl Db {
         *version
     }
 
+    /// Whether it was touched since.
+    pub(crate) fn is_touched(&self, key: &[u8], since: u64) -> bool {
+        self.watched.get(key).is_none_or(|(_, version)| *version != since)
+    }
+
     /// Ends that; whether it was touched since.
     pub(crate) fn unwatch(&mut self, key: &[u8], since: u64) -> bool {
         let Some((watchers, version)) = self.watched.get_mut(key) else {

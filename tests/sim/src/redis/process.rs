@@ -74,7 +74,10 @@ fn dispatch(call: &mut Call<'_>) -> bool {
     }
     match &mut call.client.multi {
         Some(multi) if !spec.has(AT_ONCE) => {
-            if !multi.aborted {
+            // What can't run any more isn't kept, and so isn't one of the writes that a pause holds back.
+            let mut watched = call.client.watched.iter();
+            let touched = watched.any(|(db, key, since)| call.node.db(*db).is_touched(key, *since));
+            if !multi.aborted && !touched {
                 multi.queue.push(args.to_owned());
                 multi.any |= spec.flags;
                 multi.all &= spec.flags;

@@ -494,12 +494,13 @@ impl<B: Backend> World<B> {
         let (acks, taken) = (std::mem::take(&mut member.app.acks), std::mem::take(&mut member.app.taken));
         member.app.acked = 0;
         let any = !acks.is_empty() || !taken.is_empty();
-        if !taken.is_empty() {
-            let _ = machine.request(now, Request::Taken(taken));
-        }
+        // Acks first: a commit that is due holds them all.
         if !acks.is_empty() {
             self.events += 1;
             let _ = machine.request(now, Request::Ack(acks));
+        }
+        if !taken.is_empty() {
+            let _ = machine.request(now, Request::Taken(taken));
         }
         any
     }

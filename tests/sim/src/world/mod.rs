@@ -7,7 +7,7 @@
 //! or goes. The clock jumps from one to the next, so an idle hour costs nothing. Members run the
 //! real machine, byte for byte what production runs, driven by the contract; the broker is a
 //! model behind the same kind of contract; and between them each direction of a connection is a
-//! [`lane`] of bytes.
+//! lane of bytes.
 //!
 //! A run has two halves. In the first, faults come as the [swarm](crate::swarm) says. Then they
 //! stop, but for members that stay dead for ever, applications work like everybody's, and the

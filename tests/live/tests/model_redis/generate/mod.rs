@@ -392,6 +392,8 @@ fn is_steady(command: &Command) -> bool {
         "EXPIRE" | "PEXPIRE" | "EXPIREAT" | "PEXPIREAT" | "SET" => false,
         "XADD" => !command.has("*") && command.word(1) != "AUTO",
         "CLIENT" => !matches!(command.word(1).as_str(), "PAUSE" | "KILL" | "REPLY" | "LIST"),
+        // What was a subcommand or an option.
+        "INFO" | "SYNC" => false,
         _ => true,
     }
 }

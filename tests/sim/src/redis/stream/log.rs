@@ -133,7 +133,10 @@ impl Log {
             } else {
                 let part = match trim {
                     Trim::MaxLen(keep) => len - keep,
-                    Trim::MinId(id) => self.entries.partition_point(|entry| entry.id < id) as u64,
+                    Trim::MinId(id) => {
+                        let end = pack.end_of_trim(id);
+                        self.entries.partition_point(|entry| entry.id < end) as u64
+                    }
                 };
                 // Both keep what is in later nodes: the former as the whole node were too many.
                 let part = part.min(pack.live);

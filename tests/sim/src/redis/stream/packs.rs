@@ -24,9 +24,19 @@ pub(crate) struct Pack {
     pub(crate) last: SeqNo,
     pub(crate) live: u64,
     pub(crate) dead: u64,
+    /// Where ids went back within the node, by XSETID: the first entry behind, and the last one
+    /// before, which had been deleted.
+    back: Vec<(SeqNo, SeqNo)>,
     bytes: usize,
     /// Entries with the same names don't repeat them.
     names: Vec<Bytes>,
+}
+
+impl Pack {
+    /// Where trimming what is before `id` ends: there, or at a deleted entry that isn't before it.
+    pub(crate) fn end_of_trim(&self, id: SeqNo) -> SeqNo {
+        self.back.iter().find(|(_, last)| *last >= id).map_or(id, |(behind, _)| id.min(*behind))
+    }
 }
 
 /// All nodes of a stream, in order.
@@ -45,7 +55,7 @@ impl Packs {
             // Header, end, the counts of live and dead ones, the names with their number, a zero.
             let bytes = 7 + 2 + 2 + of_int(count) + names.clone().map(of_text).sum::<usize>() + 2;
             let names = names.clone().map(Bytes::copy_from_slice).collect();
-            self.0.push_back(Pack { first: id, last: id, live: 0, dead: 0, bytes, names });
+            self.0.push_back(Pack { first: id, last: id, live: 0, dead: 0, back: Vec::new(), bytes, names });
         }
         let Some(pack) = self.0.back_mut() else { return };
         let same = names.clone().eq(pack.names.iter().map(|name| &name[..]));
@@ -61,6 +71,9 @@ impl Packs {
             of_int(count) + names.map(of_text).sum::<usize>() + of_int(2 * count + 4)
         };
         pack.live += 1;
+        if id < pack.last {
+            pack.back.push((id, pack.last));
+        }
         pack.last = id;
     }
 
