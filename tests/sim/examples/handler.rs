@@ -117,13 +117,15 @@ fn main() {
         Err(finding) => {
             println!("version 1: seed {}: {}", finding.seed, finding.violation.text);
             println!(
-                "shrunk from {} choices to {}; its members, at the end:",
+                "shrunk from {} choices to {}; the end of that run:",
                 finding.choices,
                 finding.shrunk.len()
             );
-            let members = finding.last_lines(200).filter(|line| !line.contains(" broker: "));
-            let lines: Vec<&str> = members.collect();
-            lines.iter().skip(lines.len().saturating_sub(12)).for_each(|line| println!("  {line}"));
+            // What members do with messages, and what is done to members.
+            let words = [" got ", " acks ", " claimed ", " starts ", " FAULT member"];
+            let told = finding.trace.lines().filter(|line| words.iter().any(|word| line.contains(word)));
+            let told: Vec<&str> = told.collect();
+            told.iter().skip(told.len().saturating_sub(16)).for_each(|line| println!("  {line}"));
             println!("all of it: TIDEGATE_SEED={} cargo run …", finding.seed);
         }
     }

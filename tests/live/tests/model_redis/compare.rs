@@ -4,7 +4,7 @@
 //! reply; its type, and whether it is there, always counts.
 
 use super::command::Command;
-use super::explained::EXPLAINED;
+use super::explained::{EXPLAINED, Explained};
 use super::frame::Frame;
 
 /// Both replies to one command.
@@ -45,9 +45,7 @@ impl Pair<'_> {
         if self.frames(self.command, &real, &model) {
             return Verdict::Equal;
         }
-        let known = |(_, matches, _): &(&str, fn(&Command, &Frame, &Frame) -> bool, &str)| {
-            matches(self.command, &real, &model)
-        };
+        let known = |(_, matches, _): &Explained| matches(self.command, &real, &model);
         EXPLAINED.iter().position(known).map_or(Verdict::Different, Verdict::Explained)
     }
 

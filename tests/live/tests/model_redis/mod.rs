@@ -9,8 +9,9 @@
 //! byte ([`compare`]), as well as who still waits and whose connection was closed.
 //!
 //! Nothing that is compared depends on how fast the machine is: ids are explicit, idle times are
-//! set by XCLAIM and far from the thresholds that are asked for, and what remains of the clock in
-//! a reply is compared with a tolerance.
+//! set by XCLAIM and far from the thresholds that are asked for. What remains of the clock in a
+//! reply is compared with a tolerance, the time that the slowest batch took so far: a few
+//! milliseconds, and a stalled machine only widens it.
 //!
 //! A difference is shrunk ([`session::shrink`]) by sending fewer and fewer commands one by one.
 //!
@@ -21,6 +22,7 @@
 mod command;
 pub mod compare;
 mod explained;
+pub mod found;
 mod frame;
 mod generate;
 mod model;

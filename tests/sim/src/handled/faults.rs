@@ -83,8 +83,8 @@ impl Faults {
     }
 
     /// Messages that are deleted, trimmed, lost by a fail-over, taken off the pending list with
-    /// their group or their member. Not in [`Faults::all`], as a handler can't make up for them: [`Sent::lost`](super::Sent::lost)
-    /// says which they are.
+    /// their group or their member. Not in [`Faults::all`], as a handler can't make up for them:
+    /// [`Sent::lost`](super::Sent::lost) says which they are.
     pub fn losses() -> Self {
         Self(LOSSES.iter().copied().collect())
     }

@@ -27,7 +27,7 @@ use crate::tape::Tape;
 use crate::world::{Keep, Report, World};
 
 /// Runs that a failing one may cost to be shrunk.
-const SHRINK_RUNS: usize = 1_500;
+const SHRINK_RUNS: usize = 500;
 /// How long the world goes on once everything was acked, before the end check looks.
 const SETTLE: Duration = Duration::from_secs(5);
 
@@ -225,7 +225,9 @@ impl Simulation {
             },
         }];
         swarm.streams.clone_from(&self.streams);
-        swarm.messages = self.messages;
+        // Nearly always all of them; a run that is shrunk has few.
+        let all = tape.chance(9_500);
+        swarm.messages = if all { self.messages } else { tape.within(1, self.messages.max(1)) };
         swarm.foreign = 0;
         self.faults.mask(&mut swarm.weights);
         if self.faults == Faults::none() {

@@ -86,12 +86,12 @@ impl Generator {
     pub(super) fn xread(&mut self) -> Words {
         let mut words: Words = vec![b"XREAD".to_vec()];
         self.perhaps_count(&mut words);
-        self.from_streams(&mut words, false);
+        self.streams_from(&mut words, false);
         words
     }
 
     /// STREAMS, keys, and where to begin.
-    fn from_streams(&mut self, words: &mut Words, new: bool) {
+    fn streams_from(&mut self, words: &mut Words, new: bool) {
         words.push(b"STREAMS".to_vec());
         let keys: Vec<&'static str> =
             (0..[1, 1, 1, 2, 3][self.tape.below(5) as usize]).map(|_| self.key_name()).collect();
@@ -115,7 +115,7 @@ impl Generator {
         let mut words = self.as_member();
         self.perhaps_count(&mut words);
         self.perhaps(1_000, &mut words, "NOACK");
-        self.from_streams(&mut words, true);
+        self.streams_from(&mut words, true);
         words
     }
 
