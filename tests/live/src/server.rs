@@ -168,6 +168,11 @@ fn ready(child: &mut Child, options: &Options, port: u16, dir: &Path) -> bool {
         let mut client = Client::connect(&url(options, port, "")).ok()?;
         let info: String = client.query(&["INFO", "server"]).ok()?;
         let pid = info.lines().find_map(|line| line.strip_prefix("process_id:"))?;
+        // It answers this while it still reads its files.
+        let files: String = client.query(&["INFO", "persistence"]).ok()?;
+        if !files.lines().any(|line| line.trim() == "loading:0") {
+            return None;
+        }
         (pid.trim() == child.id().to_string()).then_some(true)
     });
     if !up {

@@ -185,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_recording_replays_whatever_it_was_made_from() {
-        let bytes: Vec<u8> = (0..40).map(|at| at * 7).collect();
+        let bytes: Vec<u8> = (0..40u8).map(|at| at.wrapping_mul(7)).collect();
         for source in [Tape::from_seed(3), Tape::from_bytes(&bytes), Tape::from_choices(vec![6, 4, 1, 2, 99])]
         {
             let mut first = source.recording();

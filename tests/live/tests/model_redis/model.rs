@@ -14,7 +14,9 @@ use super::side::{Batch, Seen, Side};
 /// The model and the connections of a session.
 pub struct Model {
     redis: Redis,
-    began: std::time::Instant,
+    /// Since 1970, in whole milliseconds. What the server takes for the time is the wall clock, so
+    /// the model's clock is no other: it has no offset to it, and drifts with it.
+    origin: Duration,
     wires: Vec<Wire>,
     ids: Vec<u64>,
     peers: u64,
@@ -32,9 +34,10 @@ struct Wire {
 impl Model {
     /// A model with nothing in it.
     pub fn new() -> Self {
+        let origin = Duration::from_millis(since_1970().as_millis() as u64);
         Self {
-            redis: fresh(),
-            began: std::time::Instant::now(),
+            redis: Redis::new(Config { unix_ms_at_origin: origin.as_millis() as u64, ..Config::default() }),
+            origin,
             wires: Vec::new(),
             ids: Vec::new(),
             peers: 0,
@@ -44,7 +47,7 @@ impl Model {
     }
 
     fn now(&self) -> Instant {
-        Instant::from_nanos(self.began.elapsed().as_nanos() as u64)
+        Instant::from_nanos(since_1970().saturating_sub(self.origin).as_nanos() as u64)
     }
 
     /// An event, and all that the model then wants done.
@@ -110,9 +113,8 @@ impl Model {
     }
 }
 
-fn fresh() -> Redis {
-    let unix = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970");
-    Redis::new(Config { unix_ms_at_origin: unix.as_millis() as u64, ..Config::default() })
+fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock after 1970")
 }
 
 impl Side for Model {
