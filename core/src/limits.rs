@@ -10,8 +10,8 @@ use crate::error::Error;
 #[non_exhaustive]
 pub struct Limits {
     /// Messages that wait for the application before the broker is asked for no more. Default
-    /// 4,096; reached to within what was already asked for (at most 2 × `batch` of each shard). A quarter more,
-    /// or one batch, may wait in the handle.
+    /// 4,096; reached to within what was already asked for (at most 2 × `batch` of each shard). A
+    /// quarter more, or one batch, may wait in the handle.
     pub lane_records_max: usize,
     /// Bytes that wait for the application before nothing more is read from the network; read
     /// again at half. Default 4 MiB; reached to within one read.

@@ -44,8 +44,8 @@ macro_rules! mutations {
 }
 
 mutations! {
-    /// After a reconnect reading goes on with `>`: a reply that was lost with the connection
-    /// stays pending for ever.
+    /// After a reconnect reading goes on with `>`, and nothing else looks at what is pending: a
+    /// reply that was lost with the connection stays pending for ever.
     OwnPendingForgotten = "SeaQL/sea-streamer 4c0bedb consumer/node.rs (`first_read` is set once, not by `reconnect`); cssbruno/GoWDK#197",
     /// Own pending entries are read once, not until there are none left.
     RecoveryStopsEarly = "walmartlabs/cookie-cutter#164",
@@ -112,6 +112,23 @@ mutations! {
     GroupMadeAtTheEnd = "jaseci-labs/jac#7489; eggai-tech/EggAI#269",
     /// The first error of a read ends the reading, and nobody is told.
     AnyErrorIsTheEnd = "spring-projects/spring-data-redis#2919 and #2833",
+    /// What is pending and unknown here is never looked for: acks that a fail-over lost, entries
+    /// that a read on a lost connection was given.
+    UnknownPendingIgnored = "tidegate itself, up to f03a7ef, found by this simulator",
+    /// Shards before one that was found are never looked for again.
+    ShardGapsForgotten = "tidegate itself, up to f03a7ef, found by this simulator",
+    /// A group that was set back: only the first piece of a reply is compared with what is known.
+    PieceAfterSetBack = "tidegate itself, up to f03a7ef, found by this simulator",
+    /// Own pending entries are read while acks are on their way: what was acked comes again.
+    CrossedCommitForgotten = "tidegate itself, up to f03a7ef, found by this simulator",
+    /// Questions that a LOADING server refused are put back, and asked twice the next time.
+    ProbesDoubled = "tidegate itself, up to f03a7ef, found by this simulator",
+    /// What XINFO told of a moment ago is applied to a key that was read on meanwhile.
+    LateLookApplied = "tidegate itself, up to f03a7ef, found by this simulator",
+    /// A stream that a fail-over set back is taken for another one, and read from its beginning.
+    SetBackIsAnother = "tidegate itself, up to f03a7ef, found by this simulator",
+    /// Acks that come while a close is under way are refused.
+    AcksRefusedAtClose = "tidegate itself, up to f03a7ef, found by this simulator",
 }
 
 /// Whether this bug is put back.

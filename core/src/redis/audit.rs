@@ -22,6 +22,7 @@ use super::link::Answer;
 use super::machine::{Machine, Phase};
 use super::task::Task;
 use crate::ack::Slot;
+use crate::mutation::{self, Mutation};
 use crate::stream::SeqNo;
 use crate::timer::Wake;
 
@@ -68,7 +69,9 @@ impl Machine {
     }
 
     pub(super) fn audit_wake(&self) -> Option<Wake> {
-        let runs = self.control.is_ready() && self.phase == Phase::Running && self.acks();
+        let never =
+            mutation::is(Mutation::UnknownPendingIgnored) || mutation::is(Mutation::OwnPendingForgotten);
+        let runs = self.control.is_ready() && self.phase == Phase::Running && self.acks() && !never;
         self.audit_at.filter(|_| runs).map(|at| Wake { at, why: "look for what a lost read was given" })
     }
 
@@ -81,8 +84,7 @@ impl Machine {
             self.audit_at = Some(again.unwrap_or(self.now + EVERY));
             self.audit_all();
         }
-        if self.audits.is_empty() || !self.control.is_ready() || self.phase != Phase::Running || !self.acks()
-        {
+        if self.audits.is_empty() || self.audit_wake().is_none() {
             return;
         }
         let free = IN_FLIGHT

@@ -90,7 +90,7 @@ impl Machine {
                 let (slot, messages) = (commit.slot, ids.len() as u64);
                 let (name, group) = (&self.keys.at(slot).name, &self.config.group);
                 let tracked = self.is_recovering(slot);
-                if tracked {
+                if tracked && !mutation::is(Mutation::CrossedCommitForgotten) {
                     self.reads.settled.extend(ids.iter().map(|seq| (slot.0, *seq)));
                 }
                 let task = Task::Commit { id: commit.id, slot, messages, tracked };

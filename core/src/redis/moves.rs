@@ -28,7 +28,9 @@ use crate::stream::{SeqNo, StreamKey};
 impl Machine {
     pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
         // What was taken may be acked until the close is over.
-        let late = matches!(request, Request::Close { .. } | Request::Ack(_) | Request::Taken(_));
+        let late = matches!(request, Request::Close { .. })
+            || matches!(request, Request::Ack(_) | Request::Taken(_))
+                && !mutation::is(Mutation::AcksRefusedAtClose);
         if self.is_over() || (self.closing.is_some() && !late) {
             return Err(RequestError::Closed);
         }

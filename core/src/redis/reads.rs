@@ -202,7 +202,11 @@ impl Machine {
             }
             return;
         }
-        if !self.real_time && first <= self.keys.at(slot).high {
+        let high = match mutation::is(Mutation::PieceAfterSetBack) {
+            true => self.keys.at(slot).position,
+            false => self.keys.at(slot).high,
+        };
+        if !self.real_time && first <= high {
             // The group was set back, perhaps further than this piece of the reply shows. What is
             // still being processed here is not handed out a second time; its ack counts for both.
             let came = entries.index.len();

@@ -179,7 +179,9 @@ impl Machine {
             if self.phase == Phase::Starting {
                 self.drop_link(super::machine::CONTROL, Reason::Error(error));
                 // After that: what was not answered has been put back, and would be asked twice.
-                self.probes.clear();
+                if !mutation::is(Mutation::ProbesDoubled) {
+                    self.probes.clear();
+                }
                 self.discover_at = Instant::MAX;
             }
             return;
@@ -200,7 +202,9 @@ impl Machine {
                 let first = entry.next_shard;
                 entry.next_shard = entry.next_shard.max(shard + 1);
                 entry.missing.remove(&shard);
-                entry.missing.extend(first..shard);
+                if !mutation::is(Mutation::ShardGapsForgotten) {
+                    entry.missing.extend(first..shard);
+                }
                 let last = entry.next_shard;
                 // A server that has every key must not keep us asking.
                 if self.keys.len() < self.config.options.limits.shards_max {
@@ -274,7 +278,7 @@ impl Machine {
         if self.keys.state(slot) != KeyState::Asked {
             return;
         }
-        if self.keys.at(slot).position != position {
+        if self.keys.at(slot).position != position && !mutation::is(Mutation::LateLookApplied) {
             // A read that was on its way brought more: what this answer tells is of before.
             return self.keys.set(slot, KeyState::Todo);
         }
@@ -349,7 +353,7 @@ impl Machine {
         // Its beginning may have been trimmed meanwhile.
         let the_same =
             first.is_some_and(|first| known.is_some_and(|known| known <= first && first <= key.seen));
-        if the_same {
+        if the_same && !mutation::is(Mutation::SetBackIsAnother) {
             (key.position, key.seen) = (key.position.min(last), last);
         } else {
             self.begin_anew(slot);
@@ -460,7 +464,7 @@ impl Machine {
             false => value.field(b"last-generated-id").and_then(seq_of),
         };
         let Some(last) = last.filter(|_| self.real_time) else { return };
-        if self.keys.at(slot).position != position {
+        if self.keys.at(slot).position != position && !mutation::is(Mutation::LateLookApplied) {
             // Read on meanwhile; the next round asks again.
             return;
         }

@@ -1,11 +1,15 @@
-//! What the fuzzer (tests/fuzz) found, each as short as it can be.
+//! What the fuzzers (tests/fuzz) and the simulator (tests/sim) found, each as short as it can be.
+//! Most of what the simulator found is kept as a bug that it must find again: see
+//! `tests/sim/tests/mutations.rs`.
 
 use std::time::Duration;
 
 use tidegate_core::redis::Machine;
-use tidegate_core::{Delivery, Event, Instant, Machine as _, Request, Setup, ShardId, Timestamp};
+use tidegate_core::{
+    ClaimOptions, Delivery, Event, Instant, Machine as _, Request, Setup, ShardId, Timestamp,
+};
 
-use super::{answer, commands, greet, group, opened, reading, setup};
+use super::{answer, commands, greet, group, opened, reading, setup, written};
 
 /// An event may say anything.
 #[test]
@@ -85,4 +89,29 @@ fn questions_without_an_answer_are_bounded() {
         commands(&mut machine);
     }
     assert!(machine.outgoing(open[1]).len() < 64 << 10, "{}", machine.outgoing(open[1]).len());
+}
+
+/// Redis 6.2: a claim's page tells of an entry that no longer exists without its id. It used to be
+/// guessed by what else was pending, and that was also what the read under way had just been
+/// given: acked, and lost.
+#[test]
+fn what_a_claim_does_not_name_is_not_acked_by_a_guess() {
+    let claim = ClaimOptions::Every { interval: Duration::from_millis(1), idle: Duration::from_secs(60) };
+    let setup = Setup { streams: vec!["orders".into()], ..setup(group().claim(claim)) };
+    let mut machine = Machine::new(setup).unwrap();
+    let open = opened(&mut machine);
+    greet(&mut machine, &open, 1, false);
+    written(&mut machine, open[0]);
+    machine.handle(Instant::from_nanos(2_000_000), Event::Tick);
+    assert!(written(&mut machine, open[1]).contains("XAUTOCLAIM"));
+    answer(&mut machine, open[1], b"*2\r\n$3\r\n0-0\r\n*1\r\n*-1\r\n");
+    let said = written(&mut machine, open[1]);
+    assert!(said.contains("UNBLOCK") && !said.contains("XACK") && !said.contains("XPENDING"), "{said}");
+    // What is pending here tells its id, and only that leaves.
+    answer(&mut machine, open[0], b"_\r\n");
+    let said = written(&mut machine, open[0]);
+    assert!(said.contains("XREADGROUP") && said.contains("0-0"), "{said}");
+    answer(&mut machine, open[0], b"%1\r\n$6\r\norders\r\n*1\r\n*2\r\n$3\r\n5-1\r\n*-1\r\n");
+    let said = written(&mut machine, open[1]);
+    assert!(said.contains("XACK") && said.contains("5-1"), "{said}");
 }

@@ -14,7 +14,7 @@ fn seeds() -> u64 {
         .ok()
         .map(|text| text.parse().unwrap_or_else(|_| panic!("TIDEGATE_SEEDS is no number: {text}")));
     // Without optimisation a tenth and less of it has to do.
-    wanted.unwrap_or(if cfg!(debug_assertions) { 1_000 } else { 20_000 })
+    wanted.unwrap_or(if cfg!(debug_assertions) { 1_000 } else { 100_000 })
 }
 
 fn threads() -> usize {

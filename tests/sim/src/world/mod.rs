@@ -18,6 +18,7 @@
 //! **Invariant:** the world knows no protocol, and a broker or a machine only by its contract.
 
 mod app;
+mod drive;
 mod lane;
 mod member;
 mod network;
@@ -27,6 +28,7 @@ mod phases;
 mod picture;
 mod queue;
 mod trouble;
+mod work;
 
 use std::fmt::Write as _;
 use std::time::Duration;
