@@ -145,7 +145,10 @@ pub use identity::{ConsumerGroup, ConsumerId, HostId};
 pub use limits::Limits;
 pub use machine::{Machine, Setup};
 pub use message::{Batch, Message, MessageRef};
-pub use options::{ConsumerMode, ConsumerOptions, Login, Secret, Start};
+pub use options::{
+    AssignorKind, ConsumerMode, ConsumerOptions, GroupProtocol, Isolation, KafkaOptions, Login, Reset,
+    Secret, Start,
+};
 pub use request::{Outcome, Request, Ticket};
 pub use stats::Stats;
 pub use stream::{Epoch, Position, SeqNo, ShardId, StreamKey, Timestamp};
