@@ -92,6 +92,7 @@
 //! | [`ack`], [`commit`], [`claim`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
 //! | [`time`], [`timer`], [`random`] | time and chance as values |
 //! | [`redis`] | the Redis dialect and machine |
+//! | [`kafka`] | the Kafka dialect |
 //!
 //! **Invariant:** policy never sees bytes, and a dialect never decides policy.
 //!
@@ -115,6 +116,7 @@ pub mod error;
 pub mod event;
 pub mod flow;
 pub mod identity;
+pub mod kafka;
 pub mod limits;
 pub mod machine;
 pub mod message;
