@@ -291,7 +291,7 @@ impl Toy {
                 seq: SeqNo::redis(5, self.handled),
                 timestamp: Timestamp::from_millis(5),
                 deliveries: 1,
-                spans_end: 2,
+                place: 2,
             };
             let source = Source {
                 stream: "hunter2".into(),
@@ -299,7 +299,7 @@ impl Toy {
                 epoch: Epoch(1),
                 segment: Some(SegmentId(self.handled)),
             };
-            let entries = Entries { data: line, index: vec![entry], spans };
+            let entries = Entries { data: line, index: vec![entry], spans, ..Entries::default() };
             self.lane.push_back(Delivery::Batch(Batch::new(source, entries)));
         }
     }
