@@ -89,7 +89,7 @@
 //! |---|---|
 //! | [`machine`], [`event`], [`command`], [`request`], [`delivery`], [`message`] | the contract |
 //! | [`options`], [`limits`], [`error`], [`stats`], [`stream`], [`endpoint`], [`identity`] | what users name |
-//! | [`ack`], [`commit`], [`claim`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
+//! | [`ack`], [`commit`], [`claim`], [`assign`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
 //! | [`time`], [`timer`], [`random`] | time and chance as values |
 //! | [`redis`] | the Redis dialect and machine |
 //! | [`kafka`] | the Kafka dialect |
@@ -105,6 +105,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ack;
+pub mod assign;
 pub mod backoff;
 pub mod claim;
 pub mod command;
