@@ -112,6 +112,7 @@ pub mod command;
 pub mod commit;
 pub mod consumer;
 pub mod delivery;
+mod desk;
 pub mod endpoint;
 pub mod error;
 pub mod event;
