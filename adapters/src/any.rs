@@ -10,6 +10,40 @@ use tidegate_core::{
 use crate::host;
 use crate::url::StreamUrl;
 
+/// Whose streams are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Redis Streams.
+    Redis,
+    /// Apache Kafka.
+    Kafka,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Redis, Self::Kafka];
+
+    /// Its name: the scheme of its URLs, and what its traces begin with.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Kafka => "kafka",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 /// The machine of any backend.
 pub struct AnyMachine(Kind);
 
@@ -23,9 +57,17 @@ impl AnyMachine {
     /// # Errors
     /// [`Error::Options`] and [`Error::Identity`]: what to change in the setup.
     pub fn new(url: &StreamUrl, setup: Setup) -> Result<Self, Error> {
-        match url.backend() {
-            "redis" => Ok(Self(Kind::Redis(Box::new(redis::Machine::new(setup)?)))),
-            other => Err(Error::Options(format!("{other} is not supported yet").into())),
+        Self::of(url.backend(), setup)
+    }
+
+    /// The machine of `backend`, made from `setup`: for a trace that is done again.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(backend: Backend, setup: Setup) -> Result<Self, Error> {
+        match backend {
+            Backend::Redis => Ok(Self(Kind::Redis(Box::new(redis::Machine::new(setup)?)))),
+            Backend::Kafka => Err(Error::Options("kafka:// is not in this build yet: use redis://".into())),
         }
     }
 }

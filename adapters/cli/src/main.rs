@@ -8,6 +8,7 @@ mod address;
 mod args;
 mod consume;
 mod fatal;
+mod kafka;
 mod output;
 mod printer;
 mod progress;
