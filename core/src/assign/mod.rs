@@ -39,15 +39,20 @@
 //! **Invariant:** no bytes: [`Member::user_data`] is carried for assignors of others, and none
 //! of these looks into it.
 
+mod levels;
+mod moves;
+mod network;
 mod racks;
 mod range;
 mod round_robin;
 mod share;
+mod sticky;
 mod world;
 
 pub use range::Range;
 pub use round_robin::RoundRobin;
 pub use share::MemberAssignment;
+pub use sticky::{CooperativeSticky, Sticky};
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -177,6 +182,8 @@ pub fn by_name(name: &str) -> Option<Arc<dyn Assignor>> {
     match name {
         Range::NAME => Some(Arc::new(Range)),
         RoundRobin::NAME => Some(Arc::new(RoundRobin)),
+        Sticky::NAME => Some(Arc::new(Sticky)),
+        CooperativeSticky::NAME => Some(Arc::new(CooperativeSticky)),
         _ => None,
     }
 }
