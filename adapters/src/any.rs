@@ -1,11 +1,11 @@
 //! The machine that a URL asks for.
 
 use bytes::BytesMut;
-use tidegate_core::redis;
 use tidegate_core::{
     Command, ConnId, ConsumerOptions, Delivery, Error, Event, HostId, Instant, Machine, Request,
     RequestError, Setup, Stats, Ticket,
 };
+use tidegate_core::{kafka, redis};
 
 use crate::host;
 use crate::url::StreamUrl;
@@ -49,6 +49,7 @@ pub struct AnyMachine(Kind);
 
 enum Kind {
     Redis(Box<redis::Machine>),
+    Kafka(Box<kafka::Machine>),
 }
 
 impl AnyMachine {
@@ -67,7 +68,7 @@ impl AnyMachine {
     pub fn of(backend: Backend, setup: Setup) -> Result<Self, Error> {
         match backend {
             Backend::Redis => Ok(Self(Kind::Redis(Box::new(redis::Machine::new(setup)?)))),
-            Backend::Kafka => Err(Error::Options("kafka:// is not in this build yet: use redis://".into())),
+            Backend::Kafka => Ok(Self(Kind::Kafka(Box::new(kafka::Machine::new(setup)?)))),
         }
     }
 }
@@ -76,6 +77,7 @@ impl std::fmt::Debug for AnyMachine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             Kind::Redis(_) => "AnyMachine(redis)",
+            Kind::Kafka(_) => "AnyMachine(kafka)",
         })
     }
 }
@@ -108,6 +110,7 @@ macro_rules! each {
     ($any:expr, $machine:ident => $call:expr) => {
         match $any {
             Kind::Redis($machine) => $call,
+            Kind::Kafka($machine) => $call,
         }
     };
 }

@@ -65,7 +65,7 @@ impl Writer {
         }
         buffer.push(b',');
         match self.backend {
-            Backend::Kafka => record(buffer, None, message.payload(), std::iter::empty()),
+            Backend::Kafka => record(buffer, message.key(), message.payload(), message.headers()),
             _ => {
                 member(buffer, "key", None);
                 buffer.push(b',');

@@ -311,7 +311,9 @@ impl Machine {
         let chosen = &self.membership.classic.chosen;
         let assignor = self.membership.classic.assignors.iter().find(|one| one.name() == chosen).cloned();
         let Some(assignor) = assignor else {
-            let error = Error::Protocol(format!("the group chose the assignor {chosen}, which we didn't offer").into());
+            let error = Error::Protocol(
+                format!("the group chose the assignor {chosen}, which we didn't offer").into(),
+            );
             return self.fail(error);
         };
         let assignments = match assignor.assign(&topics, &parsed) {
@@ -322,16 +324,15 @@ impl Machine {
             .into_iter()
             .map(|one| {
                 let assigned_partitions = one
-                    .partitions
-                    .into_iter()
+                    .topics()
                     .map(|(topic, partitions)| ConsumerProtocolAssignmentTopicPartition {
                         topic: topic.to_owned(),
-                        partitions,
+                        partitions: partitions.to_vec(),
                     })
                     .collect();
                 let assignment = ConsumerProtocolAssignment { assigned_partitions, user_data: None };
                 SyncGroupRequestAssignment {
-                    member_id: one.member.to_owned(),
+                    member_id: one.member().to_owned(),
                     assignment: wire::write_embedded(1, &assignment).unwrap_or_default(),
                 }
             })
@@ -390,7 +391,9 @@ impl Machine {
                 // The leader may know of a topic before we do; but not one that we didn't want.
                 let Some(at) = self.cluster.named(&topic.topic) else { continue };
                 if self.cluster.topic(at).is_some_and(|topic| topic.subscribed) {
-                    target.extend(topic.partitions.into_iter().filter(|index| *index >= 0).map(|index| (at, index)));
+                    target.extend(
+                        topic.partitions.into_iter().filter(|index| *index >= 0).map(|index| (at, index)),
+                    );
                 }
             }
         }
@@ -460,7 +463,8 @@ impl Machine {
         let request = match version {
             ..3 => LeaveGroupRequest { group_id, member_id, members: Vec::new() },
             _ => {
-                let member = LeaveGroupRequestMemberIdentity { member_id, group_instance_id: None, reason: None };
+                let member =
+                    LeaveGroupRequestMemberIdentity { member_id, group_instance_id: None, reason: None };
                 LeaveGroupRequest { group_id, member_id: String::new(), members: vec![member] }
             }
         };
@@ -507,8 +511,11 @@ fn member_of(member: &JoinGroupResponseMember, chosen: &str) -> Member {
             if subscription.generation_id < 0 {
                 parsed.generation = sticky_data::read_generation(&parsed.user_data);
             }
-            parsed.owned =
-                subscription.owned_partitions.into_iter().map(|owned| (owned.topic, owned.partitions)).collect();
+            parsed.owned = subscription
+                .owned_partitions
+                .into_iter()
+                .map(|owned| (owned.topic, owned.partitions))
+                .collect();
         }
         Memory::UserData => (parsed.owned, parsed.generation) = sticky_data::read(&parsed.user_data),
     }

@@ -166,8 +166,13 @@ impl Cluster {
         self.topics.get(at)?.leaders.get(usize::try_from(partition).ok()?)
     }
 
-    /// All that was subscribed to was told about.
-    pub(super) fn is_known(&self) -> bool {
-        self.topics.iter().filter(|topic| topic.subscribed).all(|topic| topic.state != TopicState::Unknown)
+    /// All that was subscribed to is there, or may be `awaited`.
+    pub(super) fn is_known(&self, awaited: bool) -> bool {
+        let known = |topic: &Topic| match topic.state {
+            TopicState::Present => true,
+            TopicState::Missing => awaited,
+            TopicState::Unknown | TopicState::Refused(_) => false,
+        };
+        self.topics.iter().filter(|topic| topic.subscribed).all(known)
     }
 }

@@ -126,7 +126,8 @@ impl Machine {
     fn send_group_heartbeat(&mut self, member_epoch: i32) {
         let (now, patience) = (self.now, self.response_timeout());
         let kafka = &self.config.options.kafka;
-        let (client_id, rack, rebalance) = (kafka.client_id.clone(), kafka.rack.clone(), kafka.rebalance_timeout);
+        let (client_id, rack, rebalance) =
+            (kafka.client_id.clone(), kafka.rack.clone(), kafka.rebalance_timeout);
         let group_id = self.config.group.clone();
         let leaving = member_epoch < 0;
         let owned = if member_epoch == JOIN { BTreeMap::new() } else { self.owned_by_id() };
@@ -152,12 +153,11 @@ impl Machine {
             request.subscribed_topic_names = Some(topics());
         }
         if news && !leaving {
-            let partitions = owned.iter().map(|(topic_id, partitions)| {
-                ConsumerGroupHeartbeatRequestTopicPartitions {
+            let partitions =
+                owned.iter().map(|(topic_id, partitions)| ConsumerGroupHeartbeatRequestTopicPartitions {
                     topic_id: *topic_id,
                     partitions: partitions.clone(),
-                }
-            });
+                });
             request.topic_partitions = Some(partitions.collect());
         }
         let Some(link) = self.coordinator_link() else { return };

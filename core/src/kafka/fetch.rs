@@ -197,7 +197,8 @@ impl Machine {
         let mut epochs = BTreeMap::new();
         for (slot, known) in &changed {
             let place = *places.entry(known.topic).or_insert_with(|| {
-                let topic = self.cluster.topic(known.topic).map(|topic| topic.text.clone()).unwrap_or_default();
+                let topic =
+                    self.cluster.topic(known.topic).map(|topic| topic.text.clone()).unwrap_or_default();
                 topics.push(FetchRequestTopic { topic, topic_id: known.topic_id, partitions: Vec::new() });
                 topics.len() - 1
             });
@@ -291,7 +292,8 @@ impl Machine {
         if response.throttle_time_ms > 0
             && let Some(link) = self.links.get_mut(usize::from(number))
         {
-            link.throttled_until = now + Duration::from_millis(response.throttle_time_ms.unsigned_abs().into());
+            link.throttled_until =
+                now + Duration::from_millis(response.throttle_time_ms.unsigned_abs().into());
         }
         match ErrorCode(response.error_code) {
             ErrorCode::NONE => {
@@ -427,7 +429,8 @@ impl Machine {
         }
         let hint = &data.current_leader;
         if hint.leader_id >= 0 && hint.leader_epoch > partition.leader_epoch {
-            let leader = Leader { broker: Some(hint.leader_id), epoch: hint.leader_epoch, replicas: Vec::new() };
+            let leader =
+                Leader { broker: Some(hint.leader_id), epoch: hint.leader_epoch, replicas: Vec::new() };
             if self.cluster.brokers.contains_key(&hint.leader_id) {
                 self.refresh_soon();
                 return self.on_leader(topic, usize::try_from(index).unwrap_or(usize::MAX), leader, false);

@@ -36,13 +36,7 @@ pub(super) struct Part {
 }
 
 impl Part {
-    pub(super) fn new(
-        slot: Slot,
-        data: Bytes,
-        aborted: Aborted,
-        from: i64,
-        end: i64,
-    ) -> Self {
+    pub(super) fn new(slot: Slot, data: Bytes, aborted: Aborted, from: i64, end: i64) -> Self {
         let batches = Batches::new(data.clone());
         Self { slot, data, batches, next: None, aborted, from, end, failed: None }
     }
@@ -110,7 +104,7 @@ struct Piece {
 
 enum Item {
     Delivery(Delivery),
-    Part(Part),
+    Part(Box<Part>),
 }
 
 /// See the [module](self).
@@ -132,7 +126,7 @@ impl Lane {
 
     pub(super) fn put_part(&mut self, part: Part) {
         self.bytes += part.data.len();
-        self.items.push_back(Item::Part(part));
+        self.items.push_back(Item::Part(Box::new(part)));
     }
 
     /// Bytes that may be asked for.

@@ -106,11 +106,6 @@ impl Link {
         self.state == State::Ready
     }
 
-    /// Ready, and nothing on it waits for an answer.
-    pub(super) fn is_idle(&self) -> bool {
-        self.is_ready() && self.expected.is_empty()
-    }
-
     /// A new attempt.
     pub(super) fn open(&mut self, until: Instant, endpoint: Endpoint) -> ConnId {
         self.generation += 1;
@@ -192,11 +187,6 @@ impl Link {
             self.write_said = false;
         }
         n
-    }
-
-    /// The requests that are not answered, the next one first.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.expected.iter().map(|expected| &expected.task)
     }
 
     /// The patience starts anew: bytes came, or nobody was reading.

@@ -12,10 +12,8 @@ use super::fault;
 use super::link::{Link, Response, State, broken};
 use super::machine::{Machine, Phase};
 use super::task::Task;
-use super::wire::{
-    ApiVersionsRequest, ApiVersionsResponse, SaslAuthenticateRequest, SaslHandshakeRequest,
-};
 use super::wire::{self, ErrorCode, Message, Request};
+use super::wire::{ApiVersionsRequest, ApiVersionsResponse, SaslAuthenticateRequest, SaslHandshakeRequest};
 use crate::command::Command;
 use crate::delivery::{Notice, Reason};
 use crate::endpoint::Endpoint;
@@ -47,15 +45,14 @@ impl Machine {
         let now = self.now;
         let index = usize::from(number);
         // Proved: numbers are indices into the list, which never shrinks.
-        let link = &mut self.links[index];
-        link.wanted = true;
-        if let State::Down { retry_at } = link.state {
+        self.links[index].wanted = true;
+        if let State::Down { retry_at } = self.links[index].state {
             if retry_at <= now {
                 self.open(number, role);
             }
             return None;
         }
-        link.is_ready().then_some(link)
+        Some(&mut self.links[index]).filter(|link| link.is_ready())
     }
 
     fn number_of(&mut self, role: Role) -> Option<u16> {
@@ -210,7 +207,12 @@ impl Machine {
             }
         }
         if let Some(endpoint) = endpoint.filter(|_| wanted) {
-            self.desk.notice(Notice::Reconnecting { endpoint, attempt, after: retry_at - now, cause: reason });
+            self.desk.notice(Notice::Reconnecting {
+                endpoint,
+                attempt,
+                after: retry_at - now,
+                cause: reason,
+            });
         }
     }
 
@@ -365,7 +367,8 @@ impl Machine {
         let version = version.ok_or_else(|| unsupported("SaslAuthenticate"))?;
         // RFC 4616: no authorization identity, user, password.
         let user = login.user.unwrap_or_default();
-        let auth_bytes = Bytes::from([b"\0", user.as_bytes(), b"\0", login.password.reveal().as_bytes()].concat());
+        let auth_bytes =
+            Bytes::from([b"\0", user.as_bytes(), b"\0", login.password.reveal().as_bytes()].concat());
         let request = SaslAuthenticateRequest { auth_bytes };
         link.send(now, &client_id, version, &request, Task::Authenticate, patience);
         Ok(())
@@ -410,7 +413,6 @@ fn versions_request() -> ApiVersionsRequest {
     ApiVersionsRequest {
         client_software_name: "tidegate".into(),
         client_software_version: env!("CARGO_PKG_VERSION").into(),
-        ..ApiVersionsRequest::default()
     }
 }
 

@@ -291,7 +291,9 @@ impl Machine {
         let behind = |slot: &Slot| {
             let partition = self.partitions.at(*slot);
             let known = partition.high_watermark >= 0;
-            known.then(|| u64::try_from(partition.high_watermark.saturating_sub(partition.handed.max(0))).unwrap_or(0))
+            known.then(|| {
+                u64::try_from(partition.high_watermark.saturating_sub(partition.handed.max(0))).unwrap_or(0)
+            })
         };
         self.partitions.owned().iter().map(behind).try_fold(0u64, |sum, lag| Some(sum.saturating_add(lag?)))
     }
@@ -312,7 +314,8 @@ fn is_topic_name(name: &[u8]) -> bool {
 
 /// Names are text on Kafka.
 fn text_of(name: &[u8]) -> Result<String, Error> {
-    let text = std::str::from_utf8(name).map_err(|_| Error::Options("the group's name is not text".into()))?;
+    let text =
+        std::str::from_utf8(name).map_err(|_| Error::Options("the group's name is not text".into()))?;
     match text.len() {
         1..=32_767 => Ok(text.to_owned()),
         0 => Err(Error::Options("the group's name is empty: choose one".into())),
@@ -338,7 +341,8 @@ impl Contract for Machine {
                 }
             }
             Event::Wrote { conn, n } => {
-                if let Some(link) = self.links.get_mut(usize::from(conn.number)).filter(|link| link.is(conn)) {
+                if let Some(link) = self.links.get_mut(usize::from(conn.number)).filter(|link| link.is(conn))
+                {
                     self.stats.bytes_sent += link.handle_wrote(n) as u64;
                 }
             }
@@ -415,4 +419,3 @@ impl Contract for Machine {
         }
     }
 }
-

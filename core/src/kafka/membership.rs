@@ -381,9 +381,9 @@ impl Machine {
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
             ErrorCode::REBALANCE_IN_PROGRESS => self.rejoin(),
             ErrorCode::STALE_MEMBER_EPOCH => self.membership.heartbeat_at = self.now,
-            ErrorCode::UNKNOWN_MEMBER_ID
-            | ErrorCode::ILLEGAL_GENERATION
-            | ErrorCode::FENCED_MEMBER_EPOCH => self.lose_membership(code),
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH => {
+                self.lose_membership(code)
+            }
             ErrorCode::FENCED_INSTANCE_ID => self.fail(fault::error_of(code, command, None)),
             ErrorCode::UNRELEASED_INSTANCE_ID => {
                 self.tell_group_stalled(fault::error_of(code, command, None));
@@ -510,7 +510,8 @@ impl Machine {
             return;
         }
         let words = format!("nothing was taken for {timeout:?}: the group is left until something is");
-        self.desk.notice(Notice::Stalled { shard: None, reason: Reason::Error(Error::Options(words.into())) });
+        self.desk
+            .notice(Notice::Stalled { shard: None, reason: Reason::Error(Error::Options(words.into())) });
         self.membership.expired = true;
         let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
         owned.into_iter().for_each(|slot| self.release(slot));

@@ -11,11 +11,11 @@ use super::links::{Role, read, unsupported};
 use super::machine::{Machine, Phase};
 use super::partitions::{Spot, Stage};
 use super::task::Task;
+use super::wire::ErrorCode;
 use super::wire::{
-    CreateTopicsRequest, CreateTopicsRequestTopic, MetadataRequest, MetadataRequestTopic,
-    MetadataResponse, MetadataResponseTopic,
+    CreateTopicsRequest, CreateTopicsRequestTopic, MetadataRequest, MetadataRequestTopic, MetadataResponse,
+    MetadataResponseTopic,
 };
-use super::wire::{ErrorCode, Uuid};
 use crate::ack::Slot;
 use crate::delivery::{Notice, Reason};
 use crate::error::Error;
@@ -338,14 +338,5 @@ impl Machine {
         }
         self.refresh_soon();
         Ok(())
-    }
-
-    /// Names of topics whose ids are in an assignment; ids that aren't known yet come back.
-    pub(super) fn topic_with_id(&mut self, id: Uuid) -> Option<usize> {
-        let at = self.cluster.with_id(id);
-        if at.is_none() {
-            self.refresh_soon();
-        }
-        at
     }
 }

@@ -76,8 +76,6 @@ pub(super) struct Partition {
     leaving: bool,
     /// Where it is filed.
     filed: Option<i32>,
-    /// Bytes in the lane.
-    pub(super) buffered: usize,
     /// Most bytes asked for at once; grows where a batch doesn't fit.
     pub(super) bytes_max: usize,
     pub(super) high_watermark: i64,
@@ -169,7 +167,6 @@ impl Partitions {
             replica: None,
             leaving: false,
             filed: None,
-            buffered: 0,
             bytes_max,
             high_watermark: -1,
             stalled: false,
@@ -185,10 +182,6 @@ impl Partitions {
     pub(super) fn at_mut(&mut self, slot: Slot) -> &mut Partition {
         // Proved as in `at`.
         &mut self.list[slot.0 as usize]
-    }
-
-    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
-        (0..self.list.len() as u32).map(Slot)
     }
 
     /// Those that are ours.

@@ -14,12 +14,12 @@ use super::links::{Role, read, unsupported};
 use super::machine::{Machine, Phase};
 use super::partitions::{Spot, Stage};
 use super::task::{Asked, Task};
+use super::wire::{ErrorCode, Uuid};
 use super::wire::{
     ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, OffsetFetchRequest,
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochRequestTopic,
 };
-use super::wire::{ErrorCode, Uuid};
 use crate::ack::Slot;
 use crate::delivery::{Delivery, Notice, Reason};
 use crate::error::Error;
@@ -293,12 +293,13 @@ impl Machine {
             });
             request.groups = vec![OffsetFetchRequestGroup {
                 group_id,
-                member_id: (version >= 9).then_some(member_id),
+                member_id: member_id.filter(|_| version >= 9),
                 member_epoch: if version >= 9 { member_epoch } else { -1 },
                 topics: Some(topics.collect()),
             }];
         } else {
-            let topics = topics.map(|(name, _, partition_indexes)| OffsetFetchRequestTopic { name, partition_indexes });
+            let topics = topics
+                .map(|(name, _, partition_indexes)| OffsetFetchRequestTopic { name, partition_indexes });
             request.topics = Some(topics.collect());
             request.group_id = group_id;
         }
@@ -307,14 +308,20 @@ impl Machine {
         link.send(now, &client_id, version, &request, Task::OffsetFetch(asked), patience);
     }
 
-    pub(super) fn on_offsets_fetched(&mut self, asked: &[Asked], version: i16, frame: Bytes) -> Result<(), Error> {
+    pub(super) fn on_offsets_fetched(
+        &mut self,
+        asked: &[Asked],
+        version: i16,
+        frame: Bytes,
+    ) -> Result<(), Error> {
         let response = read::<OffsetFetchRequest>(frame, version)?;
         let mut code = ErrorCode(response.error_code);
         let mut answers = BTreeMap::new();
         for topic in response.topics {
             let Some(at) = self.cluster.named(&topic.name) else { continue };
             for partition in topic.partitions {
-                let answer = (partition.committed_offset, partition.committed_leader_epoch, partition.error_code);
+                let answer =
+                    (partition.committed_offset, partition.committed_leader_epoch, partition.error_code);
                 answers.insert((at, partition.partition_index), answer);
             }
         }
@@ -364,7 +371,9 @@ impl Machine {
                 Some(spot) => self.partitions.set(slot, Stage::Place(spot)),
                 None => {
                     let shard = self.partitions.at(slot).assignment();
-                    let words = format!("no offset is committed for {shard}, and reset is none: commit one, or choose earliest or latest");
+                    let words = format!(
+                        "no offset is committed for {shard}, and reset is none: commit one, or choose earliest or latest"
+                    );
                     self.fail(Error::Options(words.into()));
                 }
             }
@@ -400,7 +409,6 @@ impl Machine {
                 partition_index: partition.index,
                 current_leader_epoch: partition.leader_epoch,
                 timestamp,
-                ..Default::default()
             });
         }
         let topics = by_topic.into_iter().filter_map(|(topic, partitions)| {
@@ -424,7 +432,12 @@ impl Machine {
         }
     }
 
-    pub(super) fn on_offsets_listed(&mut self, asked: &[Asked], version: i16, frame: Bytes) -> Result<(), Error> {
+    pub(super) fn on_offsets_listed(
+        &mut self,
+        asked: &[Asked],
+        version: i16,
+        frame: Bytes,
+    ) -> Result<(), Error> {
         let response = read::<ListOffsetsRequest>(frame, version)?;
         let mut answers = BTreeMap::new();
         for topic in response.topics {
@@ -438,7 +451,8 @@ impl Machine {
                 continue;
             }
             let partition = self.partitions.at(slot);
-            let (key, stage, stream) = ((partition.topic, partition.index), partition.stage(), partition.stream.clone());
+            let (key, stage, stream) =
+                ((partition.topic, partition.index), partition.stage(), partition.stream.clone());
             let Some(answer) = answers.get(&key) else {
                 self.retry(slot);
                 continue;
@@ -499,7 +513,10 @@ impl Machine {
             });
         }
         let topics = by_topic.into_iter().filter_map(|(topic, partitions)| {
-            Some(OffsetForLeaderEpochRequestTopic { topic: self.cluster.topic(topic)?.text.clone(), partitions })
+            Some(OffsetForLeaderEpochRequestTopic {
+                topic: self.cluster.topic(topic)?.text.clone(),
+                partitions,
+            })
         });
         let request = OffsetForLeaderEpochRequest { replica_id: -1, topics: topics.collect() };
         let asked = self.asked(slots);
@@ -567,7 +584,9 @@ impl Machine {
         let Some(spot) = spot else {
             let shard = self.partitions.at(slot).assignment();
             let at = self.partitions.at(slot).position;
-            let words = format!("offset {at} of {shard} is out of range, and reset is none: rewind, or choose earliest or latest");
+            let words = format!(
+                "offset {at} of {shard} is out of range, and reset is none: rewind, or choose earliest or latest"
+            );
             return self.fail(Error::Options(words.into()));
         };
         let from = self.partitions.at(slot).position;
@@ -577,7 +596,7 @@ impl Machine {
 
     /// Everything that is ours is read: told once.
     fn tell_ready(&mut self) {
-        let known = self.cluster.answers > 0 && self.cluster.is_known();
+        let known = self.cluster.answers > 0 && self.cluster.is_known(self.config.options.create);
         let settled = match self.is_member() {
             true => self.membership.is_settled(),
             false => true,

@@ -39,7 +39,7 @@ macro_rules! limits {
 }
 
 limits! {
-    numbers: lane_records_max lane_bytes_max unacked_max requests_max notices_max shards_max
+    numbers: lane_records_max lane_bytes_max unacked_max requests_max notices_max shards_max connections_max
         commit_messages_max commits_in_flight_max outgoing_bytes_max claim_messages_max
         reply_depth_max reply_line_max reply_bulk_max reply_elements_max reply_bytes_max;
     spans: connect_timeout response_timeout block retry_min retry_max
