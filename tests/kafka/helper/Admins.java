@@ -9,6 +9,7 @@ import java.util.Properties;
 import java.util.Set;
 import java.util.TreeMap;
 import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
 import org.apache.kafka.clients.admin.AlterConfigOp;
 import org.apache.kafka.clients.admin.ConfigEntry;
@@ -53,15 +54,15 @@ final class Admins {
                 Optional.of((short) request.required("replication").asInt()));
         topic.configs(pairs(request.path("configs")));
         of(request).createTopics(List.of(topic)).all().get();
-        // Created is what the controller says; the brokers know it a moment later.
+        // Created is what the controller says. The brokers know it a moment later, and their metadata
+        // a moment before their logs: only who answers about its log has it.
         int partitions = request.required("partitions").asInt();
         for (int attempt = 0; attempt < 500; attempt++) {
             try {
-                List<TopicPartitionInfo> known = describe(request).partitions();
-                if (known.size() == partitions && known.stream().allMatch(p -> p.leader() != null)) {
+                if (ends(request, OffsetSpec.latest()).size() == partitions) {
                     return null;
                 }
-            } catch (Exception notYet) {
+            } catch (ExecutionException notYet) {
                 // Asked again.
             }
             Thread.sleep(20);
@@ -102,13 +103,17 @@ final class Admins {
             case "end" -> OffsetSpec.latest();
             default -> throw new IllegalArgumentException("start or end");
         };
+        return ends(request, which).values();
+    }
+
+    private static Map<Integer, Long> ends(JsonNode request, OffsetSpec which) throws Exception {
         Map<TopicPartition, OffsetSpec> asked = new HashMap<>();
         for (TopicPartitionInfo partition : describe(request).partitions()) {
             asked.put(new TopicPartition(Helper.text(request, "topic"), partition.partition()), which);
         }
         Map<Integer, Long> found = new TreeMap<>();
         of(request).listOffsets(asked).all().get().forEach((at, info) -> found.put(at.partition(), info.offset()));
-        return found.values();
+        return found;
     }
 
     /** For each partition in order: its leader (-1: none), its replicas and those in sync. */

@@ -21,23 +21,28 @@ final class Producers {
     private static final Map<Which, KafkaProducer<byte[], byte[]>> OPEN = new ConcurrentHashMap<>();
 
     private static KafkaProducer<byte[], byte[]> of(JsonNode request) {
-        Map<String, String> settings = Admins.pairs(request.path("configs"));
-        return OPEN.computeIfAbsent(new Which(Helper.text(request, "bootstrap"), settings), which -> {
-            Properties properties = new Properties();
-            properties.put("bootstrap.servers", which.bootstrap());
-            properties.put("linger.ms", "2");
-            properties.put("batch.size", "65536");
-            properties.put("acks", "all");
-            properties.put("delivery.timeout.ms", "120000");
-            properties.put("request.timeout.ms", "5000");
-            properties.put("reconnect.backoff.max.ms", "200");
-            properties.putAll(which.settings());
-            var producer = new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer());
-            if (which.settings().containsKey("transactional.id")) {
-                producer.initTransactions();
-            }
-            return producer;
-        });
+        return OPEN.computeIfAbsent(which(request), Producers::open);
+    }
+
+    private static Which which(JsonNode request) {
+        return new Which(Helper.text(request, "bootstrap"), Admins.pairs(request.path("configs")));
+    }
+
+    private static KafkaProducer<byte[], byte[]> open(Which which) {
+        Properties properties = new Properties();
+        properties.put("bootstrap.servers", which.bootstrap());
+        properties.put("linger.ms", "2");
+        properties.put("batch.size", "65536");
+        properties.put("acks", "all");
+        properties.put("delivery.timeout.ms", "120000");
+        properties.put("request.timeout.ms", "5000");
+        properties.put("reconnect.backoff.max.ms", "200");
+        properties.putAll(which.settings());
+        var producer = new KafkaProducer<>(properties, new ByteArraySerializer(), new ByteArraySerializer());
+        if (which.settings().containsKey("transactional.id")) {
+            producer.initTransactions();
+        }
+        return producer;
     }
 
     static void forget(String bootstrap) {
@@ -98,31 +103,33 @@ final class Producers {
         long from = request.required("from").asLong();
         long to = request.required("to").asLong();
         double rate = request.path("rate").asDouble();
-        KafkaProducer<byte[], byte[]> producer = of(request);
         AtomicReference<Exception> failed = new AtomicReference<>();
         long began = System.nanoTime();
-        for (long n = from; n < to; n++) {
-            byte[] name = (prefix + "-" + n).getBytes(StandardCharsets.UTF_8);
-            byte[] value = name;
-            if (size > name.length) {
-                value = new byte[size];
-                java.util.Arrays.fill(value, (byte) '.');
-                System.arraycopy(name, 0, value, 0, name.length);
-            }
-            producer.send(new ProducerRecord<>(topic, (int) (n % partitions), null, value), (done, error) -> {
-                if (error != null) {
-                    failed.compareAndSet(null, error);
+        // A producer of its own: a flush waits for everything that a producer has in hand.
+        try (var producer = open(which(request))) {
+            for (long n = from; n < to; n++) {
+                byte[] name = (prefix + "-" + n).getBytes(StandardCharsets.UTF_8);
+                byte[] value = name;
+                if (size > name.length) {
+                    value = new byte[size];
+                    java.util.Arrays.fill(value, (byte) '.');
+                    System.arraycopy(name, 0, value, 0, name.length);
                 }
-            });
-            if (rate > 0 && (n - from) % 100 == 99) {
-                long due = began + (long) ((n - from + 1) / rate * 1e9);
-                long early = due - System.nanoTime();
-                if (early > 0) {
-                    Thread.sleep(early / 1_000_000, (int) (early % 1_000_000));
+                producer.send(new ProducerRecord<>(topic, (int) (n % partitions), null, value), (done, error) -> {
+                    if (error != null) {
+                        failed.compareAndSet(null, error);
+                    }
+                });
+                if (rate > 0 && (n - from) % 100 == 99) {
+                    long due = began + (long) ((n - from + 1) / rate * 1e9);
+                    long early = due - System.nanoTime();
+                    if (early > 0) {
+                        Thread.sleep(early / 1_000_000, (int) (early % 1_000_000));
+                    }
                 }
             }
+            producer.flush();
         }
-        producer.flush();
         if (failed.get() != null) {
             throw failed.get();
         }

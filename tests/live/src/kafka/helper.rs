@@ -113,7 +113,7 @@ impl Helper {
         loop {
             if let Some(mut answer) = state.answers.remove(&id) {
                 return match answer.get("error").and_then(Value::as_str) {
-                    Some(error) => Err(format!("{op}: {error}")),
+                    Some(error) => Err(format!("{op}: {error}; its last warnings: {:#?}", state.said)),
                     None => Ok(answer["ok"].take()),
                 };
             }

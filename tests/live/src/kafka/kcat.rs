@@ -117,13 +117,18 @@ impl Drop for Kcat {
 }
 
 impl KcatSeen {
-    /// `% Group NAME rebalanced (memberid ID): assigned: topic [0], topic [1]`, or `revoked:`.
+    /// `% Group NAME rebalanced (memberid ID): assigned: topic [0], topic [1]`, or, cooperatively,
+    /// `% Group NAME rebalanced: incremental assignment of 2 partition(s) (memberid …): topic [0] …`.
     fn hear(&mut self, line: String) {
-        if let Some((_, what)) = line.split_once(": assigned: ") {
-            self.held.extend(partitions(what));
-        } else if let Some((_, what)) = line.split_once(": revoked: ") {
-            for partition in partitions(what) {
-                self.held.remove(&partition);
+        if let Some((_, what)) = line.split_once(" rebalanced")
+            && let Some((how, list)) = what.rsplit_once(": ")
+        {
+            if how.contains("revoke") || how.contains("unassign") {
+                for partition in partitions(list) {
+                    self.held.remove(&partition);
+                }
+            } else {
+                self.held.extend(partitions(list));
             }
         }
         self.said.push(line);
