@@ -10,6 +10,7 @@ sudo=()
 step_group=  # process group of the step that runs now
 scratch=     # where the steps put their temporary files
 policy_ours= # set while our policy-rc.d is in place
+broker=      # process group of the broker that the tests share
 
 refuse() {
     echo "tests/run: $1" >&2
@@ -28,6 +29,7 @@ begin() {
 
 at_exit() {
     stop_step
+    [ -z "$broker" ] || kill -TERM -- "-$broker" 2>/dev/null || true
     [ -z "$policy_ours" ] || "${sudo[@]}" rm -f "$policy"
     [ -z "$scratch" ] || rm -rf "$scratch"
 }
@@ -55,7 +57,8 @@ need() {
     done
 }
 
-install() {
+# may_install PACKAGE…: refuses where this script can't install them.
+may_install() {
     if ! command -v apt-get >/dev/null || ! grep -Eqs '^ID(_LIKE)?=.*(debian|ubuntu)' /etc/os-release; then
         refuse "this machine lacks $*; install what carries these names on Debian, then run this again"
     fi
@@ -63,6 +66,10 @@ install() {
         sudo -n true 2>/dev/null || refuse "this machine lacks $*; run: sudo apt-get install $*"
         sudo=(sudo -n)
     fi
+}
+
+install() {
+    may_install "$@"
     echo "tests/run: installing $*"
     # Debian starts a service when its package arrives. We want the program, not the service, so the
     # package system is told 'not now' (101) for as long as the installation takes.
@@ -96,6 +103,85 @@ need_redis_py() {
     fi
     REDIS_PY=$(cd "$venv" && pwd)/bin/python
     export REDIS_PY
+}
+
+# What a broker needs: a Java of 17 or later that can compile too, kcat, and Apache Kafka's own jars,
+# copied by Maven to target/kafka/VERSION once.
+need_kafka() {
+    local version versions=() folder jars=()
+    need_java
+    need mvn=maven
+    command -v kcat >/dev/null || command -v kafkacat >/dev/null || install kafkacat
+    KCAT=$(command -v kcat || command -v kafkacat) || refuse "'kcat' is missing, also after installing kafkacat"
+    mapfile -t versions <tests/kafka/versions
+    mkdir -p "${CARGO_TARGET_DIR:-target}/kafka"
+    for version in "${versions[@]}"; do
+        folder=$(cd "${CARGO_TARGET_DIR:-target}/kafka" && pwd)/$version
+        if [ ! "$folder/complete" -nt tests/kafka/pom.xml ]; then
+            echo "tests/run: fetching Apache Kafka $version"
+            rm -rf "$folder"
+            mvn -B -f tests/kafka/pom.xml -Dkafka="$version" -DincludeScope=runtime -DoutputDirectory="$folder" \
+                org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies >"$logs/maven.log" 2>&1 ||
+                refuse "Maven could not fetch Apache Kafka $version: $(grep -m 1 ERROR "$logs/maven.log") (see $logs/maven.log)"
+            touch "$folder/complete"
+        fi
+        jars+=("$folder")
+    done
+    KAFKA_JARS=${jars[0]}
+    KAFKA_JARS_OLD=${jars[1]}
+    export KCAT KAFKA_JARS KAFKA_JARS_OLD
+}
+
+need_java() {
+    local packages=(openjdk-17-jre-headless openjdk-21-jre-headless default-jre-headless) package
+    java_is_fit && return
+    may_install "${packages[0]}"
+    package=$(first_known "${packages[@]}")
+    if [ -z "$package" ]; then
+        "${sudo[@]}" apt-get update >"$logs/apt.log" 2>&1 || true
+        package=$(first_known "${packages[@]}")
+    fi
+    install "${package:-${packages[0]}}"
+    java_is_fit || refuse "'java' is older than 17 or can't compile, also after installing $package"
+}
+
+java_is_fit() {
+    local modules
+    command -v "${JAVA:-java}" >/dev/null || return 1
+    modules=$("${JAVA:-java}" --list-modules 2>/dev/null) || return 1
+    grep -q '^jdk.compiler@' <<<"$modules" || return 1
+    [ "$(sed -n 's/^java.base@\([0-9]*\).*/\1/p' <<<"$modules")" -ge 17 ]
+}
+
+# The first of these packages that the machine's package lists know.
+first_known() {
+    local package
+    for package; do
+        if apt-cache show "$package" >/dev/null 2>&1; then
+            echo "$package"
+            return
+        fi
+    done
+}
+
+# start_broker: one Kafka broker for all tests that need none for themselves, as KAFKA_BROKER. It gets
+# its standard input from a sleeper in its own process group, whose end is its own.
+start_broker() {
+    local since=$SECONDS log=$logs/broker.log
+    [ -z "${KAFKA_BROKER:-}" ] || return 0
+    printf '%-14s ' broker
+    cargo build -q -p tidegate-live --example kafka >"$log" 2>&1 </dev/null || refuse "the example kafka does not build (see $log)"
+    set -m
+    sleep infinity | "${CARGO_TARGET_DIR:-target}/debug/examples/kafka" >"$scratch/broker" 2>>"$log" &
+    broker=$(jobs -p %+)
+    set +m
+    until [ -s "$scratch/broker" ]; do
+        kill -0 -- "-$broker" 2>/dev/null || refuse "no broker starts: $(tail -n 1 "$log") (see $log)"
+        sleep 0.1
+    done
+    KAFKA_BROKER=$(cat "$scratch/broker")
+    export KAFKA_BROKER
+    echo "ok in $(took "$since")"
 }
 
 # step NAME COMMAND…: runs it in a process group of its own, so that what it leaves behind can be

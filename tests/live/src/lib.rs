@@ -14,6 +14,7 @@
 //! - [`Proxy`]: a TCP proxy on loopback with faults that a test arms while it runs.
 //! - [`FakeServer`]: something on a port that answers commands as a test likes.
 //! - [`Monitor`]: every command that a server carries out.
+//! - [`kafka`]: Apache Kafka's brokers, and its own clients as a second opinion.
 //! - [`Consume`]: a running `tidegate consume`; [`run()`]: any `tidegate` command to its end.
 //!
 //! **Invariant:** whatever a test starts ends with the test, by its own process id, however the
@@ -32,6 +33,7 @@ mod binary;
 mod client;
 mod consume;
 mod fake;
+pub mod kafka;
 mod monitor;
 mod port;
 mod process;

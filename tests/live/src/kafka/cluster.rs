@@ -1,0 +1,164 @@
+//! Brokers that belong together.
+
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use super::admin::Admin;
+use super::broker::{self, Broker};
+use super::helper;
+use super::paths::Version;
+use super::settings::{self, Ports};
+use crate::{port, wait};
+
+/// Any will do: clusters that don't know of each other may have the same.
+const CLUSTER_ID: &str = "dGlkZWdhdGUtdGVzdHMtMA";
+
+/// How a [`Cluster`] is started.
+#[derive(Debug, Clone, Default)]
+pub struct ClusterOptions {
+    /// Which release the brokers are.
+    pub version: Version,
+    /// More settings for each broker, as in server.properties.
+    pub settings: Vec<(String, String)>,
+}
+
+/// Brokers 1 to n on loopback, killed when dropped. On a failed test it prints the ends of their logs.
+#[derive(Debug)]
+pub struct Cluster {
+    brokers: Vec<Broker>,
+    admin: Admin,
+    took: Duration,
+}
+
+impl Cluster {
+    /// This many brokers of the newest release, each a controller too, ready to answer.
+    pub fn start(brokers: usize) -> Self {
+        Self::with(brokers, &ClusterOptions::default())
+    }
+
+    /// This many brokers, each a controller too, ready to answer.
+    pub fn with(brokers: usize, options: &ClusterOptions) -> Self {
+        let began = Instant::now();
+        // Between choosing a port and using it another process may come first: then choose again.
+        for _ in 0..5 {
+            let ports: Vec<Ports> = (0..brokers)
+                .map(|_| Ports { clients: port::unused_port(), controller: port::unused_port() })
+                .collect();
+            let mut started: Vec<Broker> = (1..=brokers)
+                .map(|number| {
+                    let clients = ports[number - 1].clients;
+                    Broker::spawn(number, clients, options.version, CLUSTER_ID, |data| {
+                        settings::properties(number, &ports, data, &options.settings)
+                    })
+                })
+                .collect();
+            if started.iter_mut().all(|broker| {
+                let up = broker.ready(brokers);
+                if !up {
+                    eprintln!("broker {} ended at once:\n{}", broker.number, broker.tail(20));
+                }
+                up
+            }) {
+                let bootstrap: Vec<_> =
+                    ports.iter().map(|ports| format!("127.0.0.1:{}", ports.clients)).collect();
+                let admin = Admin::of(&bootstrap.join(","));
+                return Self { brokers: started, admin, took: began.elapsed() };
+            }
+        }
+        panic!("no broker starts");
+    }
+
+    /// How long it took to start.
+    pub fn took(&self) -> Duration {
+        self.took
+    }
+
+    /// What an administrator can do here.
+    pub fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// `127.0.0.1:port,127.0.0.1:port…`
+    pub fn bootstrap(&self) -> &str {
+        self.admin.bootstrap()
+    }
+
+    /// `kafka://127.0.0.1:port,…/path`
+    pub fn url(&self, path: &str) -> String {
+        self.admin.url(path)
+    }
+
+    /// The port of one broker on 127.0.0.1.
+    pub fn port(&self, broker: usize) -> u16 {
+        self.broker(broker).port
+    }
+
+    /// The process id of one broker that runs.
+    pub fn pid(&self, broker: usize) -> u32 {
+        self.broker(broker).pid().expect("a running broker")
+    }
+
+    /// SIGKILL: the broker is gone without a farewell, and its files are as they are.
+    pub fn kill9(&mut self, broker: usize) {
+        self.brokers[broker - 1].kill9();
+    }
+
+    /// Starts a broker again after [`kill9`](Self::kill9), on the same ports with the same files, and
+    /// returns when it answers.
+    pub fn restart(&mut self, broker: usize) {
+        let broker = &mut self.brokers[broker - 1];
+        broker.kill9();
+        broker.start();
+        assert!(broker.ready(1), "broker {} does not start again:\n{}", broker.number, broker.tail(40));
+    }
+
+    /// SIGSTOP: connections stay open, nothing is answered.
+    pub fn stop(&self, broker: usize) {
+        self.broker(broker).stop();
+    }
+
+    /// SIGCONT: goes on after [`stop`](Self::stop).
+    pub fn cont(&self, broker: usize) {
+        self.broker(broker).cont();
+    }
+
+    /// Waits until a broker is known to the others as alive, or as dead.
+    pub fn wait_until_known(&self, broker: usize, alive: bool) {
+        let others: Vec<u16> =
+            self.brokers.iter().filter(|b| b.number != broker && b.pid().is_some()).map(|b| b.port).collect();
+        let what =
+            format!("the others know that broker {broker} is {}", if alive { "there" } else { "gone" });
+        wait::until_true(&what, wait::PATIENCE, || {
+            others.iter().all(|&port| {
+                broker::metadata(port).is_some_and(|known| known.contains(&(broker as i32)) == alive)
+            })
+        });
+    }
+
+    fn broker(&self, number: usize) -> &Broker {
+        &self.brokers[number - 1]
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for broker in &self.brokers {
+                eprintln!("--- broker {}, the end of its log:\n{}---", broker.number, broker.tail(40));
+            }
+        }
+        helper::forget(self.bootstrap());
+    }
+}
+
+/// The broker that all tests share: the one that `KAFKA_BROKER` names (tests/run starts it once), else
+/// one that is started for this test executable and ends with it.
+pub fn shared() -> &'static Admin {
+    static OWN: OnceLock<Cluster> = OnceLock::new();
+    static GIVEN: OnceLock<Option<Admin>> = OnceLock::new();
+    let given = GIVEN.get_or_init(|| std::env::var("KAFKA_BROKER").ok().map(|address| Admin::of(&address)));
+    match given {
+        Some(admin) => admin,
+        None => OWN.get_or_init(|| Cluster::start(1)).admin(),
+    }
+}

@@ -1,0 +1,74 @@
+//! A broker's server.properties.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+/// What all brokers of the tests have: short times, so that a test sees a death or a rebalance soon,
+/// and little memory. Records keep for ever, whatever their timestamps say.
+const COMMON: &str = "\
+process.roles=broker,controller
+controller.listener.names=CONTROLLER
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+auto.create.topics.enable=false
+log.retention.ms=-1
+log.cleaner.backoff.ms=100
+log.cleaner.dedupe.buffer.size=4194304
+num.network.threads=2
+num.io.threads=4
+background.threads=2
+offsets.topic.num.partitions=4
+transaction.state.log.num.partitions=2
+share.coordinator.state.topic.num.partitions=2
+broker.heartbeat.interval.ms=300
+broker.session.timeout.ms=3000
+replica.lag.time.max.ms=3000
+transaction.abort.timed.out.transaction.cleanup.interval.ms=500
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+group.consumer.min.session.timeout.ms=1000
+group.consumer.session.timeout.ms=5000
+group.consumer.min.heartbeat.interval.ms=100
+group.consumer.heartbeat.interval.ms=500
+group.share.min.session.timeout.ms=1000
+group.share.session.timeout.ms=5000
+group.share.min.heartbeat.interval.ms=100
+group.share.heartbeat.interval.ms=500
+";
+
+/// The two ports of a broker on 127.0.0.1.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ports {
+    pub(super) clients: u16,
+    pub(super) controller: u16,
+}
+
+/// The properties of broker `number` of those with these ports; `more` comes last and wins.
+pub(super) fn properties(number: usize, ports: &[Ports], data: &Path, more: &[(String, String)]) -> String {
+    let brokers = ports.len();
+    let own = ports[number - 1];
+    let voters: Vec<String> =
+        (1..).zip(ports).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
+    // A majority in sync, so that a broker can be lost at any time, and nothing with it.
+    let in_sync = brokers / 2 + 1;
+    let mut text = COMMON.to_owned();
+    let mut set =
+        |name: &str, value: &dyn std::fmt::Display| writeln!(text, "{name}={value}").expect("a string");
+    set("node.id", &number);
+    set("broker.rack", &format!("rack-{number}"));
+    set("controller.quorum.voters", &voters.join(","));
+    let (clients, controller) = (own.clients, own.controller);
+    set("listeners", &format!("PLAINTEXT://127.0.0.1:{clients},CONTROLLER://127.0.0.1:{controller}"));
+    set("advertised.listeners", &format!("PLAINTEXT://127.0.0.1:{clients}"));
+    set("log.dirs", &data.display());
+    set("default.replication.factor", &brokers);
+    set("min.insync.replicas", &in_sync);
+    for topic in ["offsets.topic", "transaction.state.log", "share.coordinator.state.topic"] {
+        set(&format!("{topic}.replication.factor"), &brokers);
+    }
+    set("transaction.state.log.min.isr", &in_sync);
+    set("share.coordinator.state.topic.min.isr", &in_sync);
+    for (name, value) in more {
+        set(name, value);
+    }
+    text
+}
