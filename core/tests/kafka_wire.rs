@@ -2,6 +2,9 @@
 //! a second writer, and against bytes that are no message.
 #![allow(clippy::unwrap_used)] // a panic with its line is the report, in helpers too
 
+#[macro_use]
+#[path = "kafka_wire/list.rs"]
+mod list;
 #[path = "kafka_wire/random.rs"]
 mod random;
 #[path = "kafka_wire/rows.rs"]

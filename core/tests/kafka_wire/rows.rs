@@ -8,6 +8,9 @@ use tidegate_core::kafka::wire::{Message, Reader, Structure, WireError};
 
 use crate::random::Random;
 
+/// Bytes, or why there are none.
+pub(crate) type Encoded = Result<Vec<u8>, WireError>;
+
 /// A message, without its type.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
@@ -19,13 +22,13 @@ pub(crate) struct Row {
     /// Whether we decode it; nothing is allocated but by decoding.
     pub(crate) decodes: fn(i16, &Bytes) -> bool,
     /// What we decode out of bytes and encode again.
-    pub(crate) again: fn(i16, &[u8]) -> Result<Vec<u8>, WireError>,
+    pub(crate) again: fn(i16, &[u8]) -> Encoded,
     /// Decoded in the first version, encoded in the second.
-    pub(crate) across: fn(i16, &[u8], i16) -> Result<Vec<u8>, WireError>,
+    pub(crate) across: fn(i16, &[u8], i16) -> Encoded,
     /// What we decode, twice, and whether it is the same.
     pub(crate) same: fn(i16, &[u8], &[u8]) -> bool,
     /// The defaults' bytes, and whether they are decoded to the defaults.
-    pub(crate) default: fn(i16) -> (Result<Vec<u8>, WireError>, bool),
+    pub(crate) default: fn(i16) -> (Encoded, bool),
     /// What the other crate decodes and encodes again.
     pub(crate) through_theirs: fn(i16, &[u8]) -> Result<Vec<u8>, String>,
 }
@@ -47,7 +50,7 @@ fn decode<M: Message>(version: i16, bytes: &[u8]) -> Result<M, WireError> {
     Ok(message)
 }
 
-fn encode<M: Message>(version: i16, message: &M) -> Result<Vec<u8>, WireError> {
+fn encode<M: Message>(version: i16, message: &M) -> Encoded {
     let mut out = BytesMut::new();
     message.encode(version, &mut out)?;
     Ok(out.to_vec())
@@ -91,26 +94,4 @@ macro_rules! rows {
     };
 }
 
-rows! {
-    ApiVersionsRequest ApiVersionsResponse
-    ConsumerGroupHeartbeatRequest ConsumerGroupHeartbeatResponse
-    ConsumerProtocolAssignment ConsumerProtocolSubscription
-    CreateTopicsRequest CreateTopicsResponse
-    FetchRequest FetchResponse
-    FindCoordinatorRequest FindCoordinatorResponse
-    HeartbeatRequest HeartbeatResponse
-    JoinGroupRequest JoinGroupResponse
-    LeaveGroupRequest LeaveGroupResponse
-    ListOffsetsRequest ListOffsetsResponse
-    MetadataRequest MetadataResponse
-    OffsetCommitRequest OffsetCommitResponse
-    OffsetFetchRequest OffsetFetchResponse
-    OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
-    RequestHeader ResponseHeader
-    SaslAuthenticateRequest SaslAuthenticateResponse
-    SaslHandshakeRequest SaslHandshakeResponse
-    ShareAcknowledgeRequest ShareAcknowledgeResponse
-    ShareFetchRequest ShareFetchResponse
-    ShareGroupHeartbeatRequest ShareGroupHeartbeatResponse
-    SyncGroupRequest SyncGroupResponse
-}
+all_messages!(rows);
