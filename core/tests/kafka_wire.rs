@@ -8,6 +8,7 @@ mod list;
 #[path = "kafka_wire/random.rs"]
 mod random;
 #[path = "kafka_wire/rows.rs"]
+#[allow(dead_code)] // each test uses a part
 mod rows;
 
 use proptest::collection::vec;

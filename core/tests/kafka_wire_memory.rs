@@ -9,7 +9,7 @@ mod list;
 #[path = "kafka_wire/random.rs"]
 mod random;
 #[path = "kafka_wire/rows.rs"]
-#[allow(dead_code)] // the other test uses the rest
+#[allow(dead_code)] // each test uses a part
 mod rows;
 
 use std::alloc::{GlobalAlloc, Layout, System};
