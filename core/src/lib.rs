@@ -92,6 +92,7 @@
 //! | [`ack`], [`commit`], [`claim`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
 //! | [`time`], [`timer`], [`random`] | time and chance as values |
 //! | [`redis`] | the Redis dialect and machine |
+//! | [`kafka`] | the Kafka dialect: its wire protocol |
 //!
 //! **Invariant:** policy never sees bytes, and a dialect never decides policy.
 //!

@@ -214,7 +214,7 @@ fn oracle(arguments: &[&str]) -> String {
         .arg(source)
         .args(arguments)
         .output()
-        .expect("java has to be in PATH (a JDK of 17 or later)");
+        .unwrap_or_else(|error| panic!("java has to be in PATH (a JDK of 17 or later): {error}"));
     let complaints = String::from_utf8_lossy(&run.stderr);
     assert!(run.status.success(), "{}: {complaints}", run.status);
     String::from_utf8(run.stdout).unwrap()
