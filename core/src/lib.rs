@@ -92,7 +92,7 @@
 //! | [`ack`], [`commit`], [`claim`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
 //! | [`time`], [`timer`], [`random`] | time and chance as values |
 //! | [`redis`] | the Redis dialect and machine |
-//! | [`kafka`] | the Kafka dialect: its wire protocol |
+//! | [`kafka`] | the Kafka dialect |
 //!
 //! **Invariant:** policy never sees bytes, and a dialect never decides policy.
 //!
@@ -147,7 +147,10 @@ pub use identity::{ConsumerGroup, ConsumerId, HostId};
 pub use limits::Limits;
 pub use machine::{Machine, Setup};
 pub use message::{Batch, Message, MessageRef};
-pub use options::{ConsumerMode, ConsumerOptions, Login, Secret, Start};
+pub use options::{
+    AssignorKind, ConsumerMode, ConsumerOptions, GroupProtocol, Isolation, KafkaOptions, Login, Reset,
+    Secret, Start,
+};
 pub use request::{Outcome, Request, Ticket};
 pub use stats::Stats;
 pub use stream::{Epoch, Position, SeqNo, ShardId, StreamKey, Timestamp};

@@ -13,6 +13,7 @@ mod printer;
 mod progress;
 mod record;
 mod replay;
+mod say;
 mod screen;
 mod serve;
 mod sim;
@@ -30,7 +31,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
-            eprintln!("error: {fatal}");
+            say::line(format_args!("error: {fatal}"));
             ExitCode::FAILURE
         }
     }

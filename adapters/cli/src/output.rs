@@ -234,11 +234,11 @@ mod tests {
             seq: SeqNo::redis(1_700_000_000_000, 7),
             timestamp: Timestamp::from_millis(1_700_000_000_000),
             deliveries: 2,
-            spans_end: spans.len() as u32,
+            place: spans.len() as u32,
         };
         let stream = bytes::Bytes::copy_from_slice(stream).into();
         let source = Source { stream, shard: ShardId::new(3), epoch: Epoch(1), segment: None };
-        Batch::new(source, Entries { data: data.into(), index: vec![entry], spans })
+        Batch::new(source, Entries { data: data.into(), index: vec![entry], spans, ..Entries::default() })
     }
 
     fn line(format: Format, fields: &[(&[u8], &[u8])]) -> String {

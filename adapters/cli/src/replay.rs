@@ -6,6 +6,7 @@ use tidegate_sim::{History, timeline};
 
 use crate::args;
 use crate::fatal::Fatal;
+use crate::say;
 
 pub(crate) fn run(args: &args::Replay) -> Result<(), Fatal> {
     let named = |what: &dyn std::fmt::Display| Fatal::new(format_args!("{}: {what}", args.file.display()));
@@ -17,14 +18,14 @@ pub(crate) fn run(args: &args::Replay) -> Result<(), Fatal> {
     let machine = redis::Machine::new(trace.setup.clone()).map_err(|error| named(&error))?;
     let Replayed { inputs, outputs, cut, .. } = replay(&trace, machine).map_err(|error| named(&error))?;
     if cut {
-        eprintln!("notice: the last line is incomplete and was left out: whoever recorded was stopped");
+        say::line("notice: the last line is incomplete and was left out: whoever recorded was stopped");
     }
     if let Some(html) = &args.html {
         let history = History::from_trace(&trace).map_err(|error| named(&error))?;
         let failed = |error| Fatal::new(format_args!("{}: {error}", html.display()));
         std::fs::write(html, timeline::html(&history)).map_err(failed)?;
-        eprintln!("timeline: {}", html.display());
+        say::line(format_args!("timeline: {}", html.display()));
     }
-    eprintln!("{}: {inputs} inputs, {outputs} outputs, all as recorded", args.file.display());
+    say::line(format_args!("{}: {inputs} inputs, {outputs} outputs, all as recorded", args.file.display()));
     Ok(())
 }

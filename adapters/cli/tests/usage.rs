@@ -52,12 +52,29 @@ impl Drop for Scratch {
 
 #[test]
 fn help_has_examples_and_goes_to_stdout() {
-    for args in [&["--help"][..], &["consume", "--help"], &["replay", "--help"]] {
+    let help = |args: &[&str]| {
         let output = tidegate(args);
-        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(output.stderr.is_empty(), "{args:?}");
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("Examples:\n") && text.contains("tidegate consume redis://"), "{text}");
         assert!(!text.contains('\x1b'), "NO_COLOR");
+        text
+    };
+    let all = help(&["--help"]);
+    assert!(all.contains("Examples:\n") && all.contains("tidegate consume redis://"), "{all}");
+    // Whatever commands there are: as the help lists them.
+    let (_, list) = all.split_once("Commands:\n").unwrap();
+    let names =
+        list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    for name in ["consume", "replay", "serve", "sim"] {
+        assert!(names.contains(&name), "{name}: {all}");
+    }
+    for name in names {
+        let text = help(&[name, "--help"]);
+        let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{name}: {text}"));
+        assert!(examples.contains(&format!("tidegate {name}")), "{name}: {text}");
+        assert_eq!(help(&["help", name]), text);
     }
     let output = tidegate(&["--version"]);
     assert!(output.status.success() && output.stdout.starts_with(b"tidegate "));

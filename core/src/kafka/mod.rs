@@ -1,3 +1,4 @@
-//! The Kafka dialect and its machine.
+//! The Kafka dialect.
 
+pub mod records;
 pub mod wire;

@@ -1,0 +1,31 @@
+//! Zstandard, RFC 8878.
+//!
+//! Decompressed in one pass to where it stays, so that the window that a frame announces is never
+//! allocated.
+
+use std::io::Cursor;
+
+use zstd::bulk::{Compressor, Decompressor};
+
+use super::Failure;
+
+pub(super) fn decompress(input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), Failure> {
+    // Of the sizes of frames, else of the number of blocks.
+    let bound = Decompressor::upper_bound(input).ok_or_else(|| Failure::broken("not whole frames"))?;
+    let start = out.len();
+    out.reserve_exact(bound.min(max));
+    let mut decompressor = Decompressor::default();
+    let mut to = Cursor::new(&mut *out);
+    to.set_position(start as u64);
+    match decompressor.decompress_to_buffer(input, &mut to) {
+        Ok(written) if written <= max => Ok(()),
+        Err(error) if bound <= max => Err(Failure::broken(error)),
+        _ => Err(Failure::TooLarge),
+    }
+}
+
+pub(super) fn compress(input: &[u8], out: &mut Vec<u8>) -> Result<(), Failure> {
+    let bytes = Compressor::new(0).and_then(|mut zstd| zstd.compress(input)).map_err(Failure::broken)?;
+    out.extend_from_slice(&bytes);
+    Ok(())
+}
