@@ -56,6 +56,11 @@ pub(super) trait Codec: Sized {
 
 /// A type that can be null.
 pub(super) trait Nullable: Codec {
+    /// The least bytes that a value or a null takes: what has a length has it for a null too.
+    fn minimum_or_null(version: i16, flexible: bool) -> usize {
+        Self::minimum(version, flexible)
+    }
+
     /// The null's own bytes. Only for versions that have one.
     fn encode_null(context: &Context, to: &mut BytesMut);
 
@@ -75,8 +80,8 @@ impl<T: Nullable> Codec for Option<T> {
         Some(T::initial())
     }
 
-    fn minimum(_: i16, _: bool) -> usize {
-        1
+    fn minimum(version: i16, flexible: bool) -> usize {
+        T::minimum_or_null(version, flexible)
     }
 
     fn encode(&self, context: &Context, to: &mut BytesMut) -> Result<(), WireError> {

@@ -239,6 +239,10 @@ macro_rules! wire {
         }
 
         impl $crate::kafka::wire::codec::Nullable for $name {
+            fn minimum_or_null(_: i16, _: bool) -> usize {
+                1
+            }
+
             fn encode_null(_: &$crate::kafka::wire::codec::Context, to: &mut ::bytes::BytesMut) {
                 $crate::kafka::wire::codec::encode_absent(to);
             }

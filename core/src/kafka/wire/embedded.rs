@@ -47,3 +47,28 @@ pub fn read_embedded<M: Message>(bytes: Bytes) -> Result<(i16, M), WireError> {
     let message = M::decode(version.min(*M::VERSIONS.end()), &mut reader)?;
     Ok((version, message))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::wire::ConsumerProtocolSubscription;
+
+    #[test]
+    fn later_versions_and_what_they_add_are_left_alone() {
+        let subscription =
+            ConsumerProtocolSubscription { topics: vec!["t".into()], generation_id: 4, ..Default::default() };
+        let mut bytes = write_embedded(3, &subscription).unwrap().to_vec();
+        assert_eq!(bytes[..2], [0, 3]);
+        bytes[1] = 9;
+        bytes.extend(b"more");
+        let read = read_embedded::<ConsumerProtocolSubscription>(bytes.clone().into());
+        assert_eq!(read, Ok((9, subscription)));
+        bytes[0] = 0xff;
+        let read = read_embedded::<ConsumerProtocolSubscription>(bytes.into());
+        assert!(matches!(read, Err(WireError::UnsupportedVersion { version: -247, .. })), "{read:?}");
+        for short in [&b""[..], b"\0", b"\0\x03\0"] {
+            let read = read_embedded::<ConsumerProtocolSubscription>(Bytes::from_static(short));
+            assert!(matches!(read, Err(WireError::Truncated { .. })), "{read:?}");
+        }
+    }
+}

@@ -203,3 +203,102 @@ fn write_frame(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kafka::wire::{
+        ApiVersionsRequest, ApiVersionsResponse, ErrorCode, HeartbeatRequest, HeartbeatResponse,
+        LeaveGroupRequest, SaslHandshakeRequest,
+    };
+
+    fn framed(write: impl FnOnce(&mut BytesMut) -> Result<(), WireError>) -> Bytes {
+        let mut out = BytesMut::from(&b"before"[..]);
+        write(&mut out).unwrap();
+        let mut out = out.split_off(6);
+        let frame = split_frame(&mut out, 1000).unwrap().unwrap();
+        assert!(out.is_empty());
+        frame
+    }
+
+    #[test]
+    fn requests_have_the_header_of_their_version() {
+        let request = HeartbeatRequest { group_id: "g".into(), ..Default::default() };
+        let classic = framed(|out| write_request(out, 5, "me", 3, &request));
+        assert_eq!(classic[..], *b"\0\x0c\0\x03\0\0\0\x05\0\x02me\0\x01g\0\0\0\0\0\0\xff\xff");
+        let flexible = framed(|out| write_request(out, 5, "me", 4, &request));
+        assert_eq!(flexible[..], *b"\0\x0c\0\x04\0\0\0\x05\0\x02me\0\x02g\0\0\0\0\x01\0\0");
+        for frame in [classic, flexible] {
+            let (header, read) = read_request::<HeartbeatRequest>(frame.clone()).unwrap();
+            assert_eq!((header.correlation_id, header.client_id.as_deref()), (5, Some("me")));
+            assert_eq!(header, request_header(&frame).unwrap());
+            assert_eq!(read, request);
+            let wrong = WireError::ApiKey { expected: 13, found: 12 };
+            assert_eq!(read_request::<LeaveGroupRequest>(frame), Err(wrong));
+        }
+    }
+
+    #[test]
+    fn responses_have_the_header_of_their_version() {
+        let response = HeartbeatResponse { error_code: 27, ..Default::default() };
+        let classic = framed(|out| write_response::<HeartbeatRequest>(out, 9, 3, &response));
+        assert_eq!(classic[..], *b"\0\0\0\x09\0\0\0\0\0\x1b");
+        let flexible = framed(|out| write_response::<HeartbeatRequest>(out, 9, 4, &response));
+        assert_eq!(flexible[..], *b"\0\0\0\x09\0\0\0\0\0\0\x1b\0");
+        for (frame, version) in [(classic, 3), (flexible, 4)] {
+            assert_eq!(correlation_id(&frame), Ok(9));
+            assert_eq!(read_response::<HeartbeatRequest>(frame.clone(), version), Ok(response.clone()));
+            for cut in 0..frame.len() {
+                let cut = frame.slice(..cut);
+                let error = read_response::<HeartbeatRequest>(cut, version).unwrap_err();
+                assert!(matches!(error, WireError::Truncated { .. }), "{error}");
+            }
+            let longer = Bytes::from([&frame[..], &[0]].concat());
+            let trailing = WireError::TrailingBytes { message: "HeartbeatResponse", left: 1 };
+            assert_eq!(read_response::<HeartbeatRequest>(longer, version), Err(trailing));
+        }
+        assert!(correlation_id(&Bytes::from_static(b"\0\0\0")).is_err());
+    }
+
+    #[test]
+    fn api_versions_has_the_oldest_header_and_falls_back_to_version_0() {
+        let response = ApiVersionsResponse { throttle_time_ms: 3, ..Default::default() };
+        let frame = framed(|out| write_response::<ApiVersionsRequest>(out, 1, 4, &response));
+        assert_eq!(frame[..], *b"\0\0\0\x01\0\0\x01\0\0\0\x03\0");
+        assert_eq!(read_response::<ApiVersionsRequest>(frame, 4), Ok(response));
+
+        let old = ApiVersionsResponse { error_code: 35, ..Default::default() };
+        let frame = framed(|out| write_response::<ApiVersionsRequest>(out, 1, 0, &old));
+        let read = read_response::<ApiVersionsRequest>(frame, 4).unwrap();
+        assert_eq!(ErrorCode(read.error_code), ErrorCode::UNSUPPORTED_VERSION);
+    }
+
+    #[test]
+    fn what_cannot_be_said_leaves_the_buffer_alone() {
+        let mut out = BytesMut::from(&b"before"[..]);
+        let request = SaslHandshakeRequest { mechanism: "x".repeat(40_000) };
+        assert!(matches!(write_request(&mut out, 1, "", 1, &request), Err(WireError::TooLong { .. })));
+        let unsupported = WireError::UnsupportedVersion { message: "SaslHandshakeRequest", version: 2 };
+        assert_eq!(write_request(&mut out, 1, "", 2, &SaslHandshakeRequest::default()), Err(unsupported));
+        assert_eq!(out[..], *b"before");
+    }
+
+    #[test]
+    fn frames_are_split_at_any_cut_and_bounded() {
+        let bytes = b"\0\0\0\x03abc\0\0\0\0\0\0\0\x01";
+        let mut buffer = BytesMut::new();
+        let mut frames = Vec::new();
+        for byte in bytes {
+            buffer.extend_from_slice(&[*byte]);
+            frames.extend(split_frame(&mut buffer, 3).unwrap());
+        }
+        assert_eq!(frames, [Bytes::from_static(b"abc"), Bytes::new()]);
+        assert_eq!(buffer[..], [0, 0, 0, 1]);
+
+        let mut buffer = BytesMut::from(&[0, 0, 0, 4][..]);
+        assert_eq!(split_frame(&mut buffer, 3), Err(WireError::FrameTooLong { length: 4, bound: 3 }));
+        let mut buffer = BytesMut::from(&[0xff; 4][..]);
+        assert_eq!(split_frame(&mut buffer, 3), Err(WireError::FrameLength { length: -1 }));
+        assert_eq!(buffer.len(), 4);
+    }
+}

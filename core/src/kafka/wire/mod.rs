@@ -32,6 +32,8 @@ mod messages;
 mod reader;
 mod structure;
 mod tagged;
+#[cfg(test)]
+mod tests;
 mod uuid;
 mod varint;
 mod versions;
