@@ -116,6 +116,7 @@ pub mod error;
 pub mod event;
 pub mod flow;
 pub mod identity;
+pub mod kafka;
 pub mod limits;
 pub mod machine;
 pub mod message;

@@ -1,0 +1,3 @@
+//! The Kafka dialect and its machine.
+
+pub mod sticky_data;
