@@ -47,7 +47,7 @@ pub(super) struct Classic {
     counts: BTreeMap<String, usize>,
     metadata_came: bool,
     /// What was owned before everything was let go, for the sticky assignor.
-    memory: (i32, BTreeMap<String, Vec<i32>>),
+    memory: (i32, Vec<(String, Vec<i32>)>),
 }
 
 impl Classic {
@@ -65,7 +65,7 @@ impl Classic {
             members: Vec::new(),
             counts: BTreeMap::new(),
             metadata_came: false,
-            memory: (-1, BTreeMap::new()),
+            memory: (-1, Vec::new()),
         }
     }
 
@@ -157,7 +157,8 @@ impl Machine {
     }
 
     fn remember_owned(&mut self) {
-        self.membership.classic.memory = (self.membership.generation, self.owned_by_topic());
+        let owned = self.owned_by_topic().into_iter().collect();
+        self.membership.classic.memory = (self.membership.generation, owned);
     }
 
     fn subscription(&self, assignor: &dyn Assignor) -> Bytes {
@@ -170,17 +171,18 @@ impl Machine {
             .map(|topic| topic.text.clone())
             .collect();
         let generation = self.membership.generation;
-        let (user_data, owned) = match assignor.memory() {
-            Memory::None => (assignor.user_data(&topics), self.owned_by_topic()),
-            Memory::Fields => (sticky_data::write_generation(generation), self.owned_by_topic()),
-            Memory::UserData => {
-                let (generation, owned) = match classic.cooperative {
-                    true => (generation, self.owned_by_topic()),
-                    false => classic.memory.clone(),
-                };
-                (sticky_data::write(&owned, generation), BTreeMap::new())
-            }
+        let memory = assignor.memory();
+        let owned: Vec<_> = match memory {
+            // Eager: everything was let go by now.
+            Memory::UserData if !classic.cooperative => classic.memory.1.clone(),
+            _ => self.owned_by_topic().into_iter().collect(),
         };
+        let user_data = match memory {
+            Memory::None => assignor.user_data(&topics),
+            Memory::UserData if !classic.cooperative => sticky_data::encode(memory, &owned, classic.memory.0),
+            _ => sticky_data::encode(memory, &owned, generation),
+        };
+        let owned = if memory == Memory::UserData { Vec::new() } else { owned };
         let subscription = ConsumerProtocolSubscription {
             topics,
             user_data: (!user_data.is_empty()).then_some(user_data),
@@ -504,20 +506,10 @@ fn member_of(member: &JoinGroupResponseMember, chosen: &str) -> Member {
     parsed.topics = subscription.topics;
     parsed.rack = subscription.rack_id;
     parsed.user_data = subscription.user_data.unwrap_or_default();
-    match assign::by_name(chosen).map_or(Memory::None, |assignor| assignor.memory()) {
-        Memory::None => {}
-        Memory::Fields => {
-            parsed.generation = subscription.generation_id;
-            if subscription.generation_id < 0 {
-                parsed.generation = sticky_data::read_generation(&parsed.user_data);
-            }
-            parsed.owned = subscription
-                .owned_partitions
-                .into_iter()
-                .map(|owned| (owned.topic, owned.partitions))
-                .collect();
-        }
-        Memory::UserData => (parsed.owned, parsed.generation) = sticky_data::read(&parsed.user_data),
-    }
+    parsed.generation = subscription.generation_id;
+    parsed.owned =
+        subscription.owned_partitions.into_iter().map(|owned| (owned.topic, owned.partitions)).collect();
+    let memory = assign::by_name(chosen).map_or(Memory::None, |assignor| assignor.memory());
+    sticky_data::recall(memory, &mut parsed);
     parsed
 }

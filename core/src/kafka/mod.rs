@@ -56,7 +56,7 @@ mod moves;
 mod partitions;
 mod positions;
 pub mod records;
-mod sticky_data;
+pub mod sticky_data;
 mod task;
 pub mod wire;
 

@@ -18,18 +18,11 @@ use std::process::Command;
 use bytes::{Bytes, BytesMut};
 use random::Random;
 use tidegate_core::kafka::wire::{self, ErrorCode, Message, Reader, Request, Structure, WireError, api_key};
-
-/// The folder with Kafka's jars.
-fn jars() -> PathBuf {
-    match std::env::var_os("KAFKA_JARS") {
-        Some(folder) => folder.into(),
-        None => panic!("set KAFKA_JARS to a folder with the jars of Apache Kafka 4.3"),
-    }
-}
+use tidegate_live::kafka::{Version, jars};
 
 /// The kafka-clients jar among them.
 fn clients_jar() -> PathBuf {
-    let entries = std::fs::read_dir(jars()).unwrap().map(|entry| entry.unwrap().path());
+    let entries = std::fs::read_dir(jars(Version::Newest)).unwrap().map(|entry| entry.unwrap().path());
     let is_it = |path: &PathBuf| {
         let name = path.file_name().unwrap().to_string_lossy();
         name.starts_with("kafka-clients-") && name.ends_with(".jar")
@@ -210,7 +203,7 @@ fn oracle(arguments: &[&str]) -> String {
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/kafka_definitions/Oracle.java");
     let run = Command::new("java")
         .arg("-cp")
-        .arg(jars().join("*"))
+        .arg(jars(Version::Newest).join("*"))
         .arg(source)
         .args(arguments)
         .output()
