@@ -204,7 +204,9 @@ impl Machine {
         }
         let millis = u64::try_from(response.heartbeat_interval_ms).unwrap_or(0).clamp(1, 60_000);
         membership.consumer.interval = Duration::from_millis(millis);
-        membership.heartbeat_at = self.now + membership.consumer.interval;
+        if membership.is_sure() {
+            membership.heartbeat_at = self.now + membership.consumer.interval;
+        }
         membership.go(State::Stable);
         if let Some(assignment) = response.assignment {
             membership.target = BTreeSet::new();

@@ -193,6 +193,9 @@ impl Machine {
                     let slot = part.slot;
                     // At most once: the broker knows of it before the application does.
                     let end = part.end;
+                    if !self.membership.is_sure() {
+                        return None;
+                    }
                     if self.config.no_ack && self.has_group() && self.partitions.at(slot).committed < end {
                         return None;
                     }

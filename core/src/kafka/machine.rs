@@ -241,6 +241,7 @@ impl Machine {
             // answered meanwhile is still to be read.
             let now = self.now;
             self.links.iter_mut().for_each(|link| link.be_patient(now));
+            self.membership.doubt(now);
             self.wake_at = Instant::MAX;
         }
     }

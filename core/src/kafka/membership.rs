@@ -116,6 +116,9 @@ pub(super) struct Membership {
     pub(super) target: BTreeSet<(usize, i32)>,
     pub(super) revoking: Option<Revoking>,
     taken_at: Instant,
+    /// We stood still so long that we may be out of the group: heartbeats that have to be
+    /// answered before anything more is handed out.
+    doubts: u8,
     /// It left because the application took nothing for too long.
     pub(super) expired: bool,
     stalled: bool,
@@ -160,6 +163,7 @@ impl Membership {
             target: BTreeSet::new(),
             revoking: None,
             taken_at: Instant::ZERO,
+            doubts: 0,
             expired: false,
             stalled: false,
             classic: Classic::new(options),
@@ -188,6 +192,20 @@ impl Membership {
     /// we leave, the answer to that counts alone: it was sent behind what was on its way.
     pub(super) fn handle_answer(&mut self) {
         self.in_flight &= self.state == State::Leaving;
+    }
+
+    /// The process, or its machine, stood still: others may have our partitions, and what waits
+    /// here would be done twice. An answer that was on its way then proves nothing.
+    pub(super) fn doubt(&mut self, now: Instant) {
+        if self.state == State::Stable {
+            self.doubts = 1 + u8::from(self.in_flight);
+            self.heartbeat_at = now;
+        }
+    }
+
+    /// Whether records may be handed out.
+    pub(super) fn is_sure(&self) -> bool {
+        self.doubts == 0 || self.state != State::Stable
     }
 
     /// The coordinator is looked for.
@@ -360,6 +378,7 @@ impl Machine {
     /// A request of the group's life will not be answered.
     pub(super) fn abandon_membership(&mut self, task: &Task) {
         self.membership.in_flight = false;
+        self.membership.doubts = self.membership.doubts.min(1);
         self.membership.heartbeat_at = self.membership.heartbeat_at.min(self.now);
         match task {
             // Whether it was executed, nobody knows: all is said again.
@@ -426,6 +445,10 @@ impl Machine {
     /// The group's life goes well.
     pub(super) fn group_works(&mut self) {
         self.membership.backoff.handle_success(self.now);
+        self.membership.doubts = self.membership.doubts.saturating_sub(1);
+        if self.membership.doubts > 0 {
+            self.membership.heartbeat_at = self.now;
+        }
         self.membership.stalled = false;
     }
 
@@ -443,6 +466,7 @@ impl Machine {
         owned.into_iter().for_each(|slot| self.release(slot));
         let membership = &mut self.membership;
         membership.target.clear();
+        membership.doubts = 0;
         membership.generation = -1;
         membership.go(State::Unjoined);
         match membership.protocol {
