@@ -86,14 +86,20 @@ impl Classic {
 }
 
 impl Machine {
-    /// The group is to be joined again.
+    /// The group is to be joined again. Where it is being joined, that will do.
     pub(super) fn rejoin(&mut self) {
-        match self.membership.state() {
-            State::Stable => self.membership.classic.rejoin = true,
-            State::Joining | State::Assigning | State::Syncing => self.membership.go(State::Unjoined),
-            _ => {}
+        if self.membership.state() == State::Stable {
+            self.membership.classic.rejoin = true;
+            self.membership.heartbeat_at = self.now;
         }
-        self.membership.heartbeat_at = self.now;
+    }
+
+    /// A join that came to nothing begins anew.
+    pub(super) fn restart_join(&mut self) {
+        if matches!(self.membership.state(), State::Joining | State::Assigning | State::Syncing) {
+            self.membership.go(State::Unjoined);
+            self.membership.heartbeat_at = self.now;
+        }
     }
 
     pub(super) fn pump_classic(&mut self) {
@@ -239,10 +245,10 @@ impl Machine {
 
     pub(super) fn on_joined(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
         let response = read::<JoinGroupRequest>(frame, version)?;
+        self.membership.handle_answer();
         if self.membership.state() != State::Joining {
             return Ok(());
         }
-        self.membership.in_flight = false;
         match ErrorCode(response.error_code) {
             ErrorCode::NONE => {}
             // The first of two steps, so that a join that is lost leaves no ghost (KIP-394).
@@ -354,7 +360,7 @@ impl Machine {
         let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
         let (instance, chosen) = (self.membership.instance.clone(), self.membership.classic.chosen.clone());
         let generation_id = self.membership.generation;
-        let Some(link) = self.coordinator_link() else { return self.rejoin() };
+        let Some(link) = self.coordinator_link() else { return self.restart_join() };
         let number = link.conn().number;
         let Some(version) = link.version::<SyncGroupRequest>() else {
             return self.drop_link(number, Reason::Error(unsupported("SyncGroup")));
@@ -375,10 +381,10 @@ impl Machine {
 
     pub(super) fn on_synced(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
         let response = read::<SyncGroupRequest>(frame, version)?;
+        self.membership.handle_answer();
         if self.membership.state() != State::Syncing {
             return Ok(());
         }
-        self.membership.in_flight = false;
         if response.error_code != 0 {
             self.membership.go(State::Unjoined);
             self.membership.heartbeat_at = self.now;
@@ -441,10 +447,10 @@ impl Machine {
 
     pub(super) fn on_heartbeat(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
         let response = read::<HeartbeatRequest>(frame, version)?;
+        self.membership.handle_answer();
         if self.membership.state() != State::Stable {
             return Ok(());
         }
-        self.membership.in_flight = false;
         match ErrorCode(response.error_code) {
             ErrorCode::NONE => {
                 self.group_works();

@@ -184,10 +184,10 @@ impl Machine {
 
     pub(super) fn on_group_heartbeat(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
         let response = read::<ConsumerGroupHeartbeatRequest>(frame, version)?;
+        self.membership.handle_answer();
         if !matches!(self.membership.state(), State::Joining | State::Stable) {
             return Ok(());
         }
-        self.membership.in_flight = false;
         let code = ErrorCode(response.error_code);
         if code != ErrorCode::NONE {
             self.membership.consumer.say_all();

@@ -184,6 +184,12 @@ impl Membership {
         self.state = to;
     }
 
+    /// The request that was on its way is answered, whatever became of the state meanwhile. When
+    /// we leave, the answer to that counts alone: it was sent behind what was on its way.
+    pub(super) fn handle_answer(&mut self) {
+        self.in_flight &= self.state == State::Leaving;
+    }
+
     /// The coordinator is looked for.
     pub(super) fn is_finding(&self) -> bool {
         self.needed && self.coordinator.is_none()
@@ -357,8 +363,11 @@ impl Machine {
         self.membership.heartbeat_at = self.membership.heartbeat_at.min(self.now);
         match task {
             // Whether it was executed, nobody knows: all is said again.
-            Task::GroupHeartbeat => self.membership.consumer.say_all(),
-            Task::JoinGroup | Task::SyncGroup => self.rejoin(),
+            Task::GroupHeartbeat => {
+                self.membership.consumer.say_all();
+                self.restart_join();
+            }
+            Task::JoinGroup | Task::SyncGroup => self.restart_join(),
             _ => {}
         }
     }

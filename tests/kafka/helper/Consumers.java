@@ -1,4 +1,5 @@
 import com.fasterxml.jackson.databind.JsonNode;
+import java.nio.ByteBuffer;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.Base64;
@@ -14,10 +15,17 @@ import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
+import org.apache.kafka.coordinator.group.generated.CoordinatorRecordType;
+import org.apache.kafka.coordinator.group.generated.OffsetCommitKey;
+import org.apache.kafka.coordinator.group.generated.OffsetCommitValue;
 
 /** Apache Kafka's own consumer: members of groups, and a second opinion on what a topic holds. */
 final class Consumers {
+    /** Which records of the groups' log are commits. */
+    private static final short OFFSET_COMMIT = CoordinatorRecordType.OFFSET_COMMIT.id();
+
     private static final Map<String, Member> MEMBERS = new ConcurrentHashMap<>();
 
     private static KafkaConsumer<byte[], byte[]> of(JsonNode request) {
@@ -32,8 +40,31 @@ final class Consumers {
 
     /** All records of a topic that are there now, in the order of partitions and offsets. */
     static Object read(JsonNode request) {
+        return all(request, Helper.text(request, "topic")).stream().map(Consumers::record).toList();
+    }
+
+    /** All commits that a group has made, in their order: they are records of one partition. */
+    static Object commits(JsonNode request) {
+        String group = Helper.text(request, "group");
+        List<Object> commits = new ArrayList<>();
+        for (var record : all(request, "__consumer_offsets")) {
+            ByteBuffer key = ByteBuffer.wrap(record.key());
+            if (key.getShort() != OFFSET_COMMIT || record.value() == null) {
+                continue;
+            }
+            var what = new OffsetCommitKey(new ByteBufferAccessor(key), (short) 0);
+            ByteBuffer value = ByteBuffer.wrap(record.value());
+            var committed = new OffsetCommitValue(new ByteBufferAccessor(value), value.getShort());
+            if (what.group().equals(group)) {
+                commits.add(Map.of("topic", what.topic(), "partition", what.partition(), "offset", committed.offset()));
+            }
+        }
+        return commits;
+    }
+
+    private static List<ConsumerRecord<byte[], byte[]>> all(JsonNode request, String topic) {
         try (var consumer = of(request)) {
-            List<TopicPartition> partitions = consumer.partitionsFor(Helper.text(request, "topic")).stream()
+            List<TopicPartition> partitions = consumer.partitionsFor(topic).stream()
                     .map(info -> new TopicPartition(info.topic(), info.partition()))
                     .sorted((a, b) -> a.partition() - b.partition())
                     .toList();
@@ -46,7 +77,7 @@ final class Consumers {
             }
             all.sort((a, b) -> a.partition() != b.partition()
                     ? a.partition() - b.partition() : Long.compare(a.offset(), b.offset()));
-            return all.stream().map(Consumers::record).toList();
+            return all;
         }
     }
 

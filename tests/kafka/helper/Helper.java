@@ -70,6 +70,7 @@ public final class Helper {
             case "move_leader" -> Admins.moveLeader(request);
             case "group" -> Admins.group(request);
             case "committed" -> Admins.committed(request);
+            case "commits" -> Consumers.commits(request);
             case "commit" -> Admins.commit(request);
             case "delete_group" -> Admins.deleteGroup(request);
             case "forget" -> forget(request);

@@ -20,13 +20,16 @@ pub struct Message {
     pub stream: String,
     /// The shard's number.
     pub shard: u64,
-    /// The Redis id.
+    /// The Redis id, or the Kafka offset.
     pub seq: String,
-    /// The id's time, RFC 3339 in milliseconds.
+    /// The id's time, or the record's, RFC 3339 in milliseconds.
     pub timestamp: String,
-    /// Null on Redis.
+    /// Null on Redis; on Kafka the record's key, if it is text.
     #[serde(default)]
-    pub key: Option<Value>,
+    pub key: Option<String>,
+    /// The key in base64, if it isn't.
+    #[serde(default)]
+    pub key_base64: Option<String>,
     /// The payload, if it is text.
     #[serde(default)]
     pub payload: Option<String>,
@@ -36,11 +39,29 @@ pub struct Message {
     /// All fields of the entry.
     #[serde(default)]
     pub fields: Map<String, Value>,
-    /// Nothing on Redis.
+    /// Nothing on Redis; on Kafka the record's headers in their order.
     #[serde(default)]
-    pub headers: Vec<Value>,
+    pub headers: Vec<HeaderLine>,
     /// How often it was handed out, from 1.
     pub deliveries: u64,
+}
+
+/// A header of a Kafka record: what isn't text is in base64 instead.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderLine {
+    /// The key.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// The key in base64.
+    #[serde(default)]
+    pub key_base64: Option<String>,
+    /// The value.
+    #[serde(default)]
+    pub value: Option<String>,
+    /// The value in base64.
+    #[serde(default)]
+    pub value_base64: Option<String>,
 }
 
 /// A line of stdout or stderr.
@@ -52,6 +73,17 @@ pub struct Line {
     pub text: String,
 }
 
+/// A message in short, for tests with very many of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Taken {
+    /// When the test had read its line.
+    pub at: Instant,
+    /// The shard's number.
+    pub shard: u64,
+    /// The offset.
+    pub offset: u64,
+}
+
 /// All that a process has said so far.
 #[derive(Debug, Default)]
 pub struct Seen {
@@ -59,6 +91,8 @@ pub struct Seen {
     pub lines: Vec<Line>,
     /// stdout as messages, one for each of `lines`; empty with `--format payload`.
     pub messages: Vec<Message>,
+    /// stdout in short, if that was asked for; then `lines` and `messages` are empty.
+    pub taken: Vec<Taken>,
     /// stderr, line by line.
     pub notices: Vec<Line>,
     /// The first line of stdout that should have been a message and is none.
@@ -88,6 +122,10 @@ impl Seen {
         self.notices.iter().skip(skip).any(|line| line.text.to_lowercase().contains(&word))
     }
 
+    fn is_malformed(&mut self, error: &dyn std::fmt::Display, text: &str) {
+        self.malformed.get_or_insert_with(|| format!("{error}: {text}"));
+    }
+
     /// The end of stderr.
     pub fn stderr_tail(&self) -> String {
         let from = self.notices.len().saturating_sub(30);
@@ -112,11 +150,25 @@ impl Shared {
 pub struct ConsumeBuilder {
     command: Command,
     what: String,
-    payload_only: bool,
+    lines: Lines,
     nobody_reads: bool,
 }
 
+/// What is kept of a line of stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Lines {
+    Messages,
+    Payloads,
+    Short,
+}
+
 impl ConsumeBuilder {
+    /// Keeps of each message only what [`Taken`] has: for a single stream of Kafka.
+    pub fn in_short(mut self) -> Self {
+        self.lines = Lines::Short;
+        self
+    }
+
     /// Closes the reading end of stdout at once, as `| head -0` would.
     pub fn nobody_reads(mut self) -> Self {
         self.nobody_reads = true;
@@ -127,7 +179,9 @@ impl ConsumeBuilder {
     pub fn args(mut self, args: impl IntoIterator<Item = impl AsRef<str>>) -> Self {
         for arg in args {
             let arg = arg.as_ref();
-            self.payload_only |= arg == "payload";
+            if arg == "payload" {
+                self.lines = Lines::Payloads;
+            }
             self.what.push(' ');
             self.what.push_str(arg);
             self.command.arg(arg);
@@ -168,8 +222,8 @@ impl ConsumeBuilder {
             drop(stdout);
         } else {
             let shared = Arc::clone(&shared);
-            let payload_only = self.payload_only;
-            readers.push(thread::spawn(move || read_messages(&shared, stdout, payload_only)));
+            let lines = self.lines;
+            readers.push(thread::spawn(move || read_messages(&shared, stdout, lines)));
         }
         Consume { what: self.what, child, shared, readers }
     }
@@ -192,7 +246,7 @@ impl Consume {
         ConsumeBuilder {
             command,
             what: format!("tidegate consume {url}"),
-            payload_only: false,
+            lines: Lines::Messages,
             nobody_reads: false,
         }
     }
@@ -360,21 +414,36 @@ impl Drop for Consume {
     }
 }
 
-fn read_messages(shared: &Shared, stdout: ChildStdout, payload_only: bool) {
+fn read_messages(shared: &Shared, stdout: ChildStdout, lines: Lines) {
     each_line(stdout, |text| {
-        let message = if payload_only { None } else { Some(serde_json::from_str::<Message>(&text)) };
+        let at = Instant::now();
+        let message = (lines == Lines::Messages).then(|| serde_json::from_str::<Message>(&text));
+        let taken = (lines == Lines::Short).then(|| in_short(&text));
         let mut seen = shared.lock();
-        match message {
-            Some(Ok(message)) => seen.messages.push(message),
-            Some(Err(error)) if seen.malformed.is_none() => seen.malformed = Some(format!("{error}: {text}")),
-            Some(Err(_)) | None => {}
+        match (message, taken) {
+            (Some(Ok(message)), _) => seen.messages.push(message),
+            (Some(Err(error)), _) => seen.is_malformed(&error, &text),
+            (_, Some(Some((shard, offset)))) => seen.taken.push(Taken { at, shard, offset }),
+            (_, Some(None)) => seen.is_malformed(&"no shard and offset", &text),
+            (None, None) => {}
         }
-        seen.lines.push(Line { at: Instant::now(), text });
+        if lines != Lines::Short {
+            seen.lines.push(Line { at, text });
+        }
         drop(seen);
         shared.changed.notify_all();
     });
     shared.lock().ended = true;
     shared.changed.notify_all();
+}
+
+/// Shard and offset, which stand before anything that a producer may have written.
+fn in_short(text: &str) -> Option<(u64, u64)> {
+    let number = |after: &str| {
+        let (_, rest) = text.split_once(after)?;
+        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    Some((number("\"shard\":")?, number("\"seq\":\"")?))
 }
 
 pub(crate) fn each_line(from: impl Read, mut line: impl FnMut(String)) {

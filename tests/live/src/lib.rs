@@ -44,7 +44,7 @@ pub mod wait;
 
 pub use binary::tidegate;
 pub use client::{Client, ClientInfo, Pending};
-pub use consume::{Consume, ConsumeBuilder, Line, Message, Seen};
+pub use consume::{Consume, ConsumeBuilder, HeaderLine, Line, Message, Seen, Taken};
 pub use fake::{Answer, FakeServer};
 pub use monitor::Monitor;
 pub use port::unused_port;

@@ -142,6 +142,9 @@ fn a_java_and_a_kcat_consumer_share_a_group_and_the_books_say_so() {
         });
         kafka.commit(&group, &topic, 2, 7);
         assert_eq!(kafka.committed_offsets(&group, &topic, 4), [100, 100, 7, 100]);
+        let history = kafka.commits(&group);
+        assert_eq!(history.last().map(|last| (last.partition, last.offset)), Some((2, 7)));
+        assert!(history.iter().any(|commit| commit.topic == topic && commit.offset == 100), "{history:?}");
         kafka.delete_group(&group);
         assert!(kafka.committed(&group).is_empty());
     }
@@ -167,9 +170,9 @@ fn a_java_consumer_joins_a_group_of_the_consumer_protocol() {
         let (a, b) = (a.held(), b.held());
         a.len() + b.len() == 3 && a.is_disjoint(&b) && !a.is_empty() && !b.is_empty()
     });
+    kafka.wait_until_shared(&group, &topic, &[1, 2], wait::PATIENCE);
     let books = kafka.group(&group).unwrap();
     assert_eq!((books.kind.as_str(), books.members.len()), ("Consumer", 2));
-    assert_eq!(kafka.assignment(&group).unwrap().concat().len(), 3);
     a.close();
     wait::until_true("the rest has it all", wait::PATIENCE, || b.held().len() == 3);
 }

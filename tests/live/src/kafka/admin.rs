@@ -1,6 +1,7 @@
 //! What an administrator sees and does, through Apache Kafka's own client.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +39,17 @@ pub struct Committed {
     pub leader_epoch: i32,
     /// Whatever text was committed with it.
     pub metadata: String,
+}
+
+/// A commit that was made at some time, as the coordinator's log has it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Commit {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// The next offset to read.
+    pub offset: i64,
 }
 
 /// A group, as its coordinator describes it.
@@ -157,15 +169,6 @@ impl Admin {
         serde_json::from_value(answer).ok()
     }
 
-    /// Which member holds which partitions, sorted, in a group of classic or consumer protocol whose
-    /// state is `Stable`; `None` otherwise.
-    pub fn assignment(&self, group: &str) -> Option<Vec<Vec<(String, i32)>>> {
-        let group = self.group(group).filter(|group| group.state == "Stable")?;
-        let mut all: Vec<_> = group.members.into_iter().map(|member| member.partitions).collect();
-        all.sort();
-        Some(all)
-    }
-
     /// What a group has committed, by topic and partition.
     #[track_caller]
     pub fn committed(&self, group: &str) -> BTreeMap<(String, i32), Committed> {
@@ -187,6 +190,37 @@ impl Admin {
         (0..partitions as i32)
             .map(|partition| committed.get(&(topic.to_owned(), partition)).map_or(-1, |at| at.offset))
             .collect()
+    }
+
+    /// All commits that a group has ever made, in their order, from the coordinator's log.
+    #[track_caller]
+    pub fn commits(&self, group: &str) -> Vec<Commit> {
+        self.ask("commits", json!({ "group": group }))
+    }
+
+    /// Waits until the group is stable, each of the topic's partitions is held once, and its members
+    /// hold this many each, sorted.
+    #[track_caller]
+    pub fn wait_until_shared(&self, group: &str, topic: &str, sizes: &[usize], within: Duration) {
+        let all: Vec<(String, i32)> =
+            (0..sizes.iter().sum::<usize>() as i32).map(|partition| (topic.to_owned(), partition)).collect();
+        let mut last = None;
+        let began = Instant::now();
+        while began.elapsed() < within {
+            last = self.group(group);
+            if let Some(books) = last.as_ref().filter(|books| books.state == "Stable") {
+                let mut held: Vec<_> = books.members.iter().map(|member| member.partitions.len()).collect();
+                let mut partitions: Vec<_> =
+                    books.members.iter().flat_map(|member| member.partitions.clone()).collect();
+                held.sort_unstable();
+                partitions.sort();
+                if held == sizes && partitions == all {
+                    return;
+                }
+            }
+            std::thread::sleep(Duration::from_millis(30));
+        }
+        panic!("not shared as {sizes:?} within {within:?}, but {last:#?}");
     }
 
     /// Commits for a group that has no members.

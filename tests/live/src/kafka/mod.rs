@@ -23,20 +23,24 @@
 mod admin;
 mod broker;
 mod cluster;
+mod crew;
 mod helper;
 mod java_consumer;
 mod kcat;
 mod paths;
 mod produce;
+mod protocol;
 mod settings;
 
-pub use admin::{Admin, Committed, Group, GroupMember, Partition};
+pub use admin::{Admin, Commit, Committed, Group, GroupMember, Partition};
 pub use broker::metadata;
 pub use cluster::{Cluster, ClusterOptions, shared};
+pub use crew::{Crew, Excused, Report};
 pub use java_consumer::{JavaConsumer, JavaState};
 pub use kcat::{Kcat, kcat_produce};
 pub use paths::{Version, jars};
 pub use produce::{Numbers, Outcome, Produce, Record, StoredRecord};
+pub use protocol::Protocol;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;

@@ -1,0 +1,354 @@
+//! Many members of one group, and the books about what they did.
+
+use std::time::{Duration, Instant};
+
+use super::admin::Admin;
+use crate::{Consume, Signal, wait};
+
+/// How much a member may go on writing of what it had in hand when it is told of its loss. A stopped
+/// member wakes with its hands full, and hears from the broker only a round trip later.
+const IN_HAND: u64 = 5_000;
+
+/// The processes of one group on one topic, with everything that they wrote.
+///
+/// The rules that it holds them to: what is committed has been written before (a message is acked when
+/// its line is written); each commit is at or after the one before; and a record is written twice only
+/// where somebody died or stood still with it, or had it in hand when its partition was taken away.
+#[derive(Debug)]
+pub struct Crew {
+    admin: Admin,
+    topic: String,
+    group: String,
+    args: Vec<String>,
+    members: Vec<Member>,
+    /// How often each offset of each partition was written.
+    written: Vec<Vec<u8>>,
+    /// The first offset of each partition that nobody has written.
+    frontier: Vec<i64>,
+    distinct: u64,
+    committed: Vec<i64>,
+    excused: Excused,
+}
+
+/// What may have been written twice, and why.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Excused {
+    /// Written by somebody who was killed, and not committed.
+    pub killed: u64,
+    /// Written by somebody who was stopped, and not committed.
+    pub stopped: u64,
+    /// Written after that by somebody who went on, before it knew that it had been replaced.
+    pub late: u64,
+    /// In hand when a partition was taken away.
+    pub in_hand: u64,
+}
+
+impl Excused {
+    fn all(self) -> u64 {
+        self.killed + self.stopped + self.late + self.in_hand
+    }
+}
+
+/// What there was to see in the end.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Records in the topic, each of which was written at least once.
+    pub records: u64,
+    /// Lines beyond one for each record.
+    pub duplicates: u64,
+    /// How many of those were excused.
+    pub excused: Excused,
+    /// How many processes took part.
+    pub processes: usize,
+    /// How many commits the group has made.
+    pub commits: usize,
+    /// The longest time in which nobody wrote a line.
+    pub longest_gap: Duration,
+}
+
+#[derive(Debug)]
+struct Member {
+    process: Consume,
+    /// How many of its lines are in the books.
+    read: usize,
+    state: State,
+    /// When it was told to go on, and where the group stood when it had been stopped.
+    woken: Option<(Instant, Vec<i64>)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Runs,
+    Stands,
+    Ended,
+}
+
+/// What was asked of one rebalance at most from each member.
+const BATCH: u64 = 200;
+
+impl Crew {
+    /// Nobody yet; each member is started with these arguments.
+    pub fn new(admin: &Admin, topic: &str, partitions: usize, group: &str, args: &[&str]) -> Self {
+        Self {
+            admin: admin.clone(),
+            topic: topic.into(),
+            group: group.into(),
+            args: args.iter().map(|&arg| arg.to_owned()).collect(),
+            members: Vec::new(),
+            written: vec![Vec::new(); partitions],
+            frontier: vec![0; partitions],
+            distinct: 0,
+            committed: vec![-1; partitions],
+            excused: Excused::default(),
+        }
+    }
+
+    /// One more member; its number.
+    pub fn join(&mut self) -> usize {
+        let number = self.members.len();
+        let process = Consume::of(&self.admin.url(&self.topic))
+            .member(&self.group, &format!("member-{number}"))
+            .args(&self.args)
+            .args(["--batch", &BATCH.to_string(), "--commit-interval", "200ms"])
+            .in_short()
+            .start();
+        self.members.push(Member { process, read: 0, state: State::Runs, woken: None });
+        self.rebalanced();
+        number
+    }
+
+    /// SIGINT: it commits, leaves, and ends within 5 s with status 0.
+    #[track_caller]
+    pub fn leave(&mut self, member: usize) {
+        self.members[member].process.interrupt();
+        self.members[member].state = State::Ended;
+        self.rebalanced();
+    }
+
+    /// SIGKILL.
+    #[track_caller]
+    pub fn kill9(&mut self, member: usize) {
+        self.members[member].process.kill9();
+        self.members[member].state = State::Ended;
+        self.excused.killed += self.not_committed(member);
+        self.rebalanced();
+    }
+
+    /// SIGSTOP.
+    #[track_caller]
+    pub fn stop(&mut self, member: usize) {
+        self.members[member].process.stop();
+        self.members[member].state = State::Stands;
+        // What it wrote before lies in the pipe, and is read by and by.
+        let taken = |crew: &Self| crew.members[member].process.seen().taken.len();
+        let mut before = taken(self);
+        wait::until_true("its lines are read", wait::PATIENCE, || {
+            std::thread::sleep(Duration::from_millis(100));
+            let now = taken(self);
+            std::mem::replace(&mut before, now) == now
+        });
+        self.excused.stopped += self.not_committed(member);
+        self.members[member].woken = Some((Instant::now(), self.committed.clone()));
+    }
+
+    /// SIGCONT.
+    pub fn cont(&mut self, member: usize) {
+        if let Some((at, _)) = &mut self.members[member].woken {
+            *at = Instant::now();
+        }
+        self.members[member].process.cont();
+        self.members[member].state = State::Runs;
+        self.rebalanced();
+    }
+
+    /// Those that run, by number.
+    pub fn running(&self) -> Vec<usize> {
+        (0..self.members.len()).filter(|&member| self.members[member].state == State::Runs).collect()
+    }
+
+    /// How many records have been written at least once.
+    pub fn seen(&mut self) -> u64 {
+        self.read();
+        self.distinct
+    }
+
+    /// How many records one member has written.
+    pub fn written_by(&self, member: usize) -> usize {
+        self.members[member].process.seen().taken.len()
+    }
+
+    /// Waits until each record below these offsets, one for each partition, has been written.
+    #[track_caller]
+    pub fn wait_for(&mut self, ends: &[i64], within: Duration) {
+        let total: i64 = ends.iter().sum();
+        let began = Instant::now();
+        loop {
+            self.read();
+            let reached = |(partition, &end): (usize, &i64)| self.frontier[partition] >= end;
+            if ends.iter().enumerate().all(reached) {
+                return;
+            }
+            self.check_alive();
+            let missing: Vec<_> = ends
+                .iter()
+                .enumerate()
+                .filter(|(partition, end)| self.frontier[*partition] < **end)
+                .map(|(partition, end)| format!("{partition}: from {} of {end}", self.frontier[partition]))
+                .collect();
+            if began.elapsed() > within {
+                let books = self.admin.group(&self.group);
+                let (seen, committed) = (self.seen(), &self.committed);
+                panic!(
+                    "{seen} of {total} records within {within:?}; missing: {missing:#?}; committed: \
+                     {committed:?}; the group: {books:#?}"
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// Asks what is committed, and holds it against what was committed before and what was written.
+    #[track_caller]
+    pub fn check_commits(&mut self) {
+        let committed = self.admin.committed_offsets(&self.group, &self.topic, self.written.len());
+        for (partition, (&now, &before)) in committed.iter().zip(&self.committed).enumerate() {
+            assert!(now >= before, "partition {partition}: {now} was committed after {before}");
+        }
+        self.committed = committed;
+        // The line came before the commit, so it is in the pipe at least.
+        let began = Instant::now();
+        loop {
+            self.read();
+            let passed = (0..self.written.len())
+                .find(|&partition| self.frontier[partition] < self.committed[partition]);
+            let Some(partition) = passed else { return };
+            assert!(
+                began.elapsed() < Duration::from_secs(5),
+                "partition {partition}: {} is committed, but {} was never written",
+                self.committed[partition],
+                self.frontier[partition]
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Everybody leaves; then the books are closed.
+    #[track_caller]
+    pub fn finish(mut self) -> Report {
+        self.check_alive();
+        for member in self.running() {
+            self.leave(member);
+        }
+        self.check_commits();
+        let ends = self.admin.ends(&self.topic);
+        assert_eq!(self.committed, ends, "everything was written and acked, so it is committed at the end");
+        for (partition, end) in ends.iter().enumerate() {
+            assert_eq!(self.frontier[partition], *end, "partition {partition}: lost");
+        }
+        let history = self.admin.commits(&self.group);
+        let mut last = vec![0; self.written.len()];
+        for commit in &history {
+            let last = &mut last[commit.partition as usize];
+            assert!(commit.offset >= *last, "{commit:?} goes back from {last}: a commit of a former owner");
+            *last = commit.offset;
+        }
+        self.add_late_ones();
+        let records: i64 = ends.iter().sum();
+        let lines: u64 = self.members.iter().map(|member| member.read as u64).sum();
+        let report = Report {
+            records: records as u64,
+            duplicates: lines - records as u64,
+            excused: self.excused,
+            processes: self.members.len(),
+            commits: history.len(),
+            longest_gap: self.longest_gap(),
+        };
+        println!("{report:?}");
+        assert!(
+            report.duplicates <= self.excused.all(),
+            "more duplicates than anything explains: {report:#?}"
+        );
+        report
+    }
+
+    /// Enters the lines that came since the last time.
+    fn read(&mut self) {
+        for member in &mut self.members {
+            let seen = member.process.seen();
+            for taken in &seen.taken[member.read..] {
+                let partition = &mut self.written[taken.shard as usize];
+                let offset = taken.offset as usize;
+                if partition.len() <= offset {
+                    partition.resize(offset + 1, 0);
+                }
+                self.distinct += u64::from(partition[offset] == 0);
+                partition[offset] = partition[offset].saturating_add(1);
+            }
+            member.read = seen.taken.len();
+        }
+        for (frontier, written) in self.frontier.iter_mut().zip(&self.written) {
+            while written.get(*frontier as usize).is_some_and(|&times| times > 0) {
+                *frontier += 1;
+            }
+        }
+    }
+
+    /// What one member has written that is not committed.
+    fn not_committed(&mut self, member: usize) -> u64 {
+        self.check_commits();
+        let seen = self.members[member].process.seen();
+        seen.taken.iter().filter(|taken| taken.offset as i64 >= self.committed[taken.shard as usize]).count()
+            as u64
+    }
+
+    /// Each member may have a batch in hand that it writes after its partition was taken away.
+    fn rebalanced(&mut self) {
+        let runs = self.members.iter().filter(|member| member.state != State::Ended).count();
+        self.excused.in_hand += BATCH * runs as u64;
+    }
+
+    /// What those that stood still wrote in their first second, of what they did not own any more.
+    fn add_late_ones(&mut self) {
+        for member in &self.members {
+            let Some((at, stood)) = &member.woken else { continue };
+            let seen = member.process.seen();
+            let first = seen.taken.iter().filter(|taken| {
+                taken.at >= *at
+                    && taken.at < *at + Duration::from_secs(1)
+                    && taken.offset as i64 >= stood[taken.shard as usize]
+                    && self.written[taken.shard as usize][taken.offset as usize] > 1
+            });
+            let late = first.count() as u64;
+            assert!(late <= IN_HAND, "{late} lines of a member that had been replaced");
+            self.excused.late += late;
+        }
+    }
+
+    fn longest_gap(&self) -> Duration {
+        let mut times: Vec<Instant> = Vec::new();
+        for member in &self.members {
+            times.extend(member.process.seen().taken.iter().map(|taken| taken.at));
+        }
+        times.sort_unstable();
+        times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
+    }
+
+    #[track_caller]
+    fn check_alive(&mut self) {
+        for (number, member) in self.members.iter_mut().enumerate() {
+            let runs = member.state == State::Ended || member.process.is_running();
+            assert!(runs, "member {number} has ended by itself:\n{}", member.process.seen().stderr_tail());
+        }
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        for member in &self.members {
+            // A process that stands still would not hear that its pipe is gone.
+            if member.state == State::Stands {
+                member.process.signal(Signal::CONT);
+            }
+        }
+    }
+}
