@@ -125,10 +125,7 @@ impl Machine {
             }
             let reason = match link.state {
                 State::Opening { .. } => Reason::Connection(Cause::TimedOut),
-                _ => Reason::Silent {
-                    command: link.front_name(),
-                    after: self.config.options.limits.response_timeout,
-                },
+                _ => Reason::Silent { command: link.front_name(), after: link.front_patience() },
             };
             let conn = link.conn();
             self.desk.command(Command::Close { conn });
