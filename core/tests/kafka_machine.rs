@@ -7,6 +7,10 @@
 mod answers;
 #[path = "kafka_machine/basics.rs"]
 mod basics;
+#[path = "kafka_machine/classic.rs"]
+mod classic;
+#[path = "kafka_machine/consumer.rs"]
+mod consumer;
 #[path = "kafka_machine/fetching_model.rs"]
 mod fetching_model;
 #[path = "kafka_machine/model.rs"]

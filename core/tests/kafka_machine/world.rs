@@ -314,9 +314,13 @@ impl World {
 
     /// What happened, for a test that fails.
     pub fn report(&self) {
-        for line in self.transcript.iter().rev().take(80).rev() {
-            eprintln!("{line}");
+        let dull = |line: &&String| ["Wait(", " write ", "Fetch"].iter().any(|word| line.contains(word));
+        let lines: Vec<_> = self.transcript.iter().filter(|line| !dull(line)).collect();
+        for line in lines.iter().skip(lines.len().saturating_sub(40)) {
+            eprintln!("{}", line.chars().take(300).collect::<String>());
         }
+        eprintln!("at {:?}, {:?}; lane {:?}", self.now, self.wake, self.lane);
+        eprintln!("got {}, committed {:?}", self.got.len(), self.cluster.group.committed);
     }
 
     /// The next thing that happens, not after `end`; false when there is nothing more until then.
