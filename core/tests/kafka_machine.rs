@@ -11,9 +11,13 @@ mod basics;
 mod classic;
 #[path = "kafka_machine/consumer.rs"]
 mod consumer;
+#[path = "kafka_machine/fetching.rs"]
+mod fetching;
 #[path = "kafka_machine/fetching_model.rs"]
 mod fetching_model;
 #[path = "kafka_machine/model.rs"]
 mod model;
+#[path = "kafka_machine/records.rs"]
+mod records;
 #[path = "kafka_machine/world.rs"]
 mod world;

@@ -219,7 +219,17 @@ impl World {
                 self.unacked.entry(part.clone()).or_default().insert(offset);
             }
             let timestamp = message.timestamp().as_millis();
-            self.got.push(Got { part: part.clone(), offset, epoch, timestamp, range });
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            self.got.push(Got {
+                part: part.clone(),
+                offset,
+                epoch,
+                timestamp,
+                range,
+                key: message.key().map(<[u8]>::to_vec),
+                value: message.payload().map(<[u8]>::to_vec),
+                headers: message.headers().map(|(name, value)| (text(name), value.map(text))).collect(),
+            });
         }
         self.assigned.insert(part, (epoch, last));
         self.to_ack.extend(batch.ack_range().filter(|_| self.app == App::Acks));
