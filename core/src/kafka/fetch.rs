@@ -350,6 +350,7 @@ impl Machine {
         let current = reader.known.get(&slot).is_some_and(|known| {
             (known.turn, known.offset) == (partition.turn, partition.position)
                 && partition.stage() == Stage::Fetching
+                && self.phase != Phase::Closing
         });
         if !current {
             return Ok(());

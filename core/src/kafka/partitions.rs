@@ -225,8 +225,12 @@ impl Partitions {
     }
 
     /// It is on its way out: owned until its acks are committed, but not read any more.
+    /// What was fetched and not handed out is withdrawn, so nothing that comes later may be handed
+    /// out in this assignment: its ack would commit what is between.
     pub(super) fn leave(&mut self, slot: Slot) {
-        self.at_mut(slot).leaving = true;
+        let partition = self.at_mut(slot);
+        partition.leaving = true;
+        partition.turn += 1;
         self.unsettled.remove(&slot);
         self.file(slot);
     }
