@@ -181,6 +181,9 @@ impl Machine {
             // Perhaps the broker is gone, and others have its partitions.
             self.refresh_soon();
         }
+        if let Role::Data(broker) = role {
+            self.leave_replica(broker);
+        }
         if role == Role::Coordinator && !was_of_use {
             self.membership.forget_coordinator();
         }
