@@ -172,6 +172,8 @@ impl Machine {
         let attempt = link.backoff.attempts();
         let endpoint = link.endpoint.clone();
         let abandoned = link.shut(retry_at);
+        // Who waits for an answer doesn't ask for the connection meanwhile.
+        let wanted = wanted || !abandoned.is_empty();
         for task in abandoned {
             self.abandon(task);
         }
