@@ -130,7 +130,19 @@ impl Machine {
         let Some(slots) = self.partitions.readers().get(&broker) else { return };
         let over = |slot: &&Slot| self.partitions.at(**slot).replica.is_some_and(|(_, until)| until <= now);
         let over: Vec<_> = slots.iter().filter(over).copied().collect();
-        for slot in over {
+        self.read_from_leaders(over);
+    }
+
+    /// A replica can't be reached: what was read from it is read from the leaders.
+    pub(super) fn leave_replica(&mut self, broker: i32) {
+        let Some(slots) = self.partitions.readers().get(&broker) else { return };
+        let from_it = |slot: &&Slot| self.partitions.at(**slot).replica.is_some_and(|(id, _)| id == broker);
+        let from_it: Vec<_> = slots.iter().filter(from_it).copied().collect();
+        self.read_from_leaders(from_it);
+    }
+
+    fn read_from_leaders(&mut self, slots: Vec<Slot>) {
+        for slot in slots {
             self.partitions.at_mut(slot).replica = None;
             self.partitions.file(slot);
         }

@@ -202,6 +202,11 @@ impl Link {
         }
     }
 
+    /// How long its answer may take.
+    pub(super) fn front_patience(&self) -> Duration {
+        self.expected.front().map_or(Duration::ZERO, |front| front.patience)
+    }
+
     /// The name of the request that is next in turn.
     pub(super) fn front_name(&self) -> &'static str {
         self.expected.front().map_or("connect", |front| front.task.name())

@@ -125,10 +125,7 @@ impl Machine {
             }
             let reason = match link.state {
                 State::Opening { .. } => Reason::Connection(Cause::TimedOut),
-                _ => Reason::Silent {
-                    command: link.front_name(),
-                    after: self.config.options.limits.response_timeout,
-                },
+                _ => Reason::Silent { command: link.front_name(), after: link.front_patience() },
             };
             let conn = link.conn();
             self.desk.command(Command::Close { conn });
@@ -175,6 +172,8 @@ impl Machine {
         let attempt = link.backoff.attempts();
         let endpoint = link.endpoint.clone();
         let abandoned = link.shut(retry_at);
+        // Who waits for an answer doesn't ask for the connection meanwhile.
+        let wanted = wanted || !abandoned.is_empty();
         for task in abandoned {
             self.abandon(task);
         }
@@ -183,6 +182,9 @@ impl Machine {
         } else {
             // Perhaps the broker is gone, and others have its partitions.
             self.refresh_soon();
+        }
+        if let Role::Data(broker) = role {
+            self.leave_replica(broker);
         }
         if role == Role::Coordinator && !was_of_use {
             self.membership.forget_coordinator();

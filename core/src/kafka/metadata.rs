@@ -65,7 +65,11 @@ impl Machine {
     }
 
     pub(super) fn metadata_wake(&self) -> Option<Wake> {
-        (!self.cluster.asked).then_some(Wake { at: self.cluster.refresh_at, why: "metadata" })
+        let link = self.roles.get(&Role::Seed).and_then(|number| self.links.get(usize::from(*number)));
+        // Due, but for a connection that is on its way, or tried again later: that wakes us.
+        let held = self.cluster.refresh_at <= self.now
+            && link.is_some_and(|link| !link.is_ready() && (link.wanted || !link.is_down()));
+        (!self.cluster.asked && !held).then_some(Wake { at: self.cluster.refresh_at, why: "metadata" })
     }
 
     pub(super) fn abandon_metadata(&mut self) {
