@@ -35,7 +35,7 @@ pub use broker::metadata;
 pub use cluster::{Cluster, ClusterOptions, shared};
 pub use java_consumer::{JavaConsumer, JavaState};
 pub use kcat::{Kcat, kcat_produce};
-pub use paths::{Version, jars};
+pub use paths::{Version, jars, number};
 pub use produce::{Numbers, Outcome, Produce, Record, StoredRecord};
 
 use std::sync::atomic::{AtomicU64, Ordering};
