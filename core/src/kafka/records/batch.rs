@@ -145,9 +145,9 @@ impl Batches {
         if magic != MAGIC {
             return Err(RecordsError::Magic { base_offset, magic });
         }
-        let frame = self.records.slice(self.at..self.at + size);
+        let batch = RecordBatch::read(self.records.slice(self.at..self.at + size))?;
         self.at += size;
-        RecordBatch::read(frame).map(Some)
+        Ok(Some(batch))
     }
 }
 

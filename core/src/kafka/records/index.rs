@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::record::{RECORD_MIN, Walk};
-use super::{Compression, Fault, RecordBatch, RecordsError, TimestampType};
+use super::{Compression, RecordBatch, RecordsError, TimestampType};
 use crate::message::{Entries, Entry, Layout};
 use crate::stream::{SeqNo, Timestamp};
 
@@ -89,11 +89,8 @@ fn append(
     let Entries { data, index, .. } = into;
     // Proved: the caller looked.
     let bytes = data.get(..at.end).unwrap_or_default();
-    let most = at.len() / RECORD_MIN;
-    if batch.count as usize > most {
-        return Err(batch.wrong_record(most as u32, Fault::Short));
-    }
-    index.reserve(batch.count as usize);
+    // As many as are announced, if the bytes can hold them.
+    index.reserve((batch.count as usize).min(at.len() / RECORD_MIN));
     // All as one timestamp: no delta counts.
     let (base, counts) = match batch.timestamp_type {
         TimestampType::Create => (batch.base_timestamp, -1),

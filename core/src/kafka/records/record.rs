@@ -307,3 +307,68 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl FusedIterator for Headers<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A record of these parts, where the numbers may be anything, and how long each is written.
+    fn bytes(parts: (i64, i64, i64, i64, i64, i64), tail: &[u8]) -> Vec<u8> {
+        let (wrong_by, timestamp, offset, key, value, headers) = parts;
+        let mut body = vec![0];
+        varint::write(&mut body, timestamp);
+        varint::write(&mut body, offset);
+        for length in [key, value] {
+            varint::write(&mut body, length);
+            body.resize(body.len() + length.clamp(0, 5000) as usize, b'x');
+        }
+        varint::write(&mut body, headers);
+        for _ in 0..headers.clamp(0, 10) {
+            body.extend_from_slice(b"\x04ab\x02c");
+        }
+        let mut record = Vec::new();
+        varint::write(&mut record, body.len() as i64 + wrong_by);
+        record.extend_from_slice(&body);
+        record.extend_from_slice(tail);
+        record
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        /// What the quick way takes, the other one takes for the same.
+        #[test]
+        fn both_ways_read_the_same(
+            wrong_by in prop_oneof![9 => Just(0_i64), 1 => -2..3_i64],
+            timestamp in prop_oneof![-70..70_i64, -9000..9000_i64, any::<i64>()],
+            offset in prop_oneof![3 => 0..70_i64, 1 => -2..2_000_000_i64],
+            lengths in (prop_oneof![3 => -1..70_i64, 1 => -2..200_i64], prop_oneof![-2..140_i64, -1..5000_i64]),
+            headers in prop_oneof![3 => Just(0_i64), 1 => -2..4_i64],
+            tail in vec(any::<u8>(), 0..12),
+            change in proptest::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>())),
+            cut in proptest::option::weighted(0.1, any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = bytes((wrong_by, timestamp, offset, lengths.0, lengths.1, headers), &tail);
+            if let Some((place, byte)) = change {
+                let place = place.index(bytes.len().min(20));
+                bytes[place] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let told = |raw: Raw| (raw.timestamp_delta, raw.offset_delta, raw.body, raw.end);
+            let slow = read_frame(&bytes, 0).map(told);
+            if let Some(quick) = read_usual(&bytes, 0) {
+                prop_assert_eq!(slow, Ok(told(quick)));
+            }
+            // It is the usual one indeed.
+            let usual = wrong_by == 0 && change.is_none() && cut.is_none() && tail.len() >= 8;
+            let small = timestamp.abs() < 1 << 20 && (0..1 << 20).contains(&offset);
+            let there = (-1..64).contains(&lengths.0) && lengths.1 >= -1 && headers >= 0;
+            prop_assert_eq!(usual && small && there && read_usual(&bytes, 0).is_none(), false);
+        }
+    }
+}

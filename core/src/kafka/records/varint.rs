@@ -14,8 +14,10 @@ pub(super) fn read_i32(bytes: &[u8], at: usize) -> Result<(i32, usize), Fault> {
     if second < 0x80 {
         return Ok((zigzag_32(first & 0x7f | second << 7), at + 2));
     }
-    let (raw, at) = read_long(bytes, at)?;
-    u32::try_from(raw).map(|raw| (zigzag_32(raw), at)).map_err(|_| Fault::Number)
+    match read_long(bytes, at)? {
+        (raw @ 0..=0xffff_ffff, end) if end - at <= 5 => Ok((zigzag_32(raw as u32), end)),
+        _ => Err(Fault::Number),
+    }
 }
 
 /// The number at `at`, and where it ends. 64 bits: ten bytes at most.
@@ -134,6 +136,8 @@ mod tests {
             Err(Fault::Number)
         );
         assert_eq!(read_i32(&[0xff, 0xff, 0xff, 0xff, 0x10], 0), Err(Fault::Number));
+        assert_eq!(read_i32(&[0x80, 0x80, 0x80, 0x80, 0x80, 0], 0), Err(Fault::Number));
+        assert_eq!(read_i64(&[0x82, 0x80, 0x80, 0x80, 0x80, 0], 0), Ok((1, 6)));
         assert_eq!(read_i32(&[0xff, 0xff, 0xff, 0xff, 0x0f], 0), Ok((i32::MIN, 5)));
     }
 }

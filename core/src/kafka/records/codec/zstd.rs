@@ -17,8 +17,9 @@ pub(super) fn decompress(
     out: &mut Vec<u8>,
     max: usize,
 ) -> Result<(), Failure> {
-    // Of the sizes of frames, else of the number of blocks.
-    let bound = Context::upper_bound(input).ok_or_else(|| Failure::broken("not whole frames"))?;
+    // Of the sizes of frames, else of the number of blocks; of no frame at all it is nothing.
+    let bound = Context::upper_bound(input).filter(|_| !input.is_empty());
+    let bound = bound.ok_or_else(|| Failure::broken("not whole frames"))?;
     let start = out.len();
     out.reserve(bound.min(max));
     let mut to = Cursor::new(&mut *out);
