@@ -5,8 +5,7 @@ use std::ops::Range;
 
 use bytes::Bytes;
 
-use super::RecordsError;
-use super::codec::{self, Failure};
+use super::{Decompressor, Fault, RecordsError};
 
 /// Bytes before a batch's length counts: its first offset and the length itself.
 pub(super) const FRAME: usize = 12;
@@ -146,9 +145,9 @@ impl Batches {
         if magic != MAGIC {
             return Err(RecordsError::Magic { base_offset, magic });
         }
-        let frame = self.records.slice(self.at..self.at + size);
+        let batch = RecordBatch::read(self.records.slice(self.at..self.at + size))?;
         self.at += size;
-        RecordBatch::read(frame).map(Some)
+        Ok(Some(batch))
     }
 }
 
@@ -257,7 +256,7 @@ impl RecordBatch {
     /// # Errors
     /// [`RecordsError::Checksum`].
     pub fn verify(&self) -> Result<(), RecordsError> {
-        let computed = crc32c::crc32c(self.frame.get(CHECKED..).unwrap_or_default());
+        let computed = crc_fast::crc32_iscsi(self.frame.get(CHECKED..).unwrap_or_default());
         let announced = i32_at(&self.frame, MAGIC_END).unwrap_or_default() as u32;
         match computed == announced {
             true => Ok(()),
@@ -287,16 +286,7 @@ impl RecordBatch {
     /// [`RecordsError::TooLarge`] where more than `max` bytes come out; no more than that are
     /// allocated. [`RecordsError::CodecOff`], [`RecordsError::Decompress`].
     pub fn decompressed(&self, max: usize) -> Result<Bytes, RecordsError> {
-        if self.compression == Compression::None && self.body().len() <= max {
-            return Ok(self.frame.slice(HEADER.min(self.frame.len())..));
-        }
-        let mut out = Vec::new();
-        self.decompress_into(&mut out, max)?;
-        // What is reserved for the last block may be much for a small batch, which may be kept.
-        if out.capacity() - out.len() > out.len() / 4 {
-            out.shrink_to_fit();
-        }
-        Ok(out.into())
+        Decompressor::default().decompressed(self, max)
     }
 
     /// Appends its records to `out`, decompressed if need be, and says where they are: so that
@@ -305,20 +295,17 @@ impl RecordBatch {
     /// # Errors
     /// As [`decompressed`](Self::decompressed); `out` is as it was.
     pub fn decompress_into(&self, out: &mut Vec<u8>, max: usize) -> Result<Range<usize>, RecordsError> {
-        let Self { base_offset, compression: codec, .. } = *self;
-        let start = out.len();
-        if self.count == 0 && self.body().is_empty() {
-            // Nothing at all, which no codec would write so.
-            return Ok(start..start);
-        }
-        codec::decompress(codec, self.body(), out, max).map(|()| start..out.len()).map_err(|failure| {
-            out.truncate(start);
-            match failure {
-                Failure::TooLarge => RecordsError::TooLarge { base_offset, max },
-                Failure::Broken(cause) => RecordsError::Decompress { base_offset, codec, cause },
-                Failure::Off => RecordsError::CodecOff { codec },
-            }
-        })
+        Decompressor::default().decompress_into(self, out, max)
+    }
+
+    /// Its records as they came, sharing the buffer.
+    pub(super) fn shared_body(&self) -> Bytes {
+        self.frame.slice(HEADER.min(self.frame.len())..)
+    }
+
+    /// What is wrong with a record of it.
+    pub(super) fn wrong_record(&self, record: u32, fault: Fault) -> RecordsError {
+        RecordsError::Record { base_offset: self.base_offset, record, fault }
     }
 
     /// The timestamp of a record with this delta.

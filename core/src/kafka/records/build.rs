@@ -238,7 +238,7 @@ impl BatchBuilder {
         header.extend_from_slice(&base_sequence.to_be_bytes());
         header.extend_from_slice(&self.count.to_be_bytes());
         put(&mut out, CHECKED, &header);
-        let checksum = crc32c::crc32c(out.get(CHECKED..).unwrap_or_default());
+        let checksum = crc_fast::crc32_iscsi(out.get(CHECKED..).unwrap_or_default());
         put(&mut out, 0, &base_offset.to_be_bytes());
         put(&mut out, 8, &length.to_be_bytes());
         put(&mut out, 12, &self.leader_epoch.to_be_bytes());

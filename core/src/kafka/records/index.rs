@@ -5,7 +5,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 use super::record::{RECORD_MIN, Walk};
-use super::{Compression, Fault, RecordBatch, RecordsError, TimestampType};
+use super::{Compression, RecordBatch, RecordsError, TimestampType};
 use crate::message::{Entries, Entry, Layout};
 use crate::stream::{SeqNo, Timestamp};
 
@@ -66,7 +66,9 @@ pub fn index_at(
         return Err(RecordsError::Buffer);
     }
     if into.index.is_empty() {
-        *into = Entries { data, layout: Layout::Record, ..Entries::default() };
+        // What it has reserved is used again.
+        into.spans.clear();
+        (into.data, into.layout) = (data, Layout::Record);
     } else if into.layout != Layout::Record || range_in(&data, &into.data) != Some(0..into.data.len()) {
         return Err(RecordsError::Buffer);
     }
@@ -87,38 +89,40 @@ fn append(
     let Entries { data, index, .. } = into;
     // Proved: the caller looked.
     let bytes = data.get(..at.end).unwrap_or_default();
-    if batch.count as usize > at.len() / RECORD_MIN {
-        let (base_offset, record) = (batch.base_offset, (at.len() / RECORD_MIN) as u32);
-        return Err(RecordsError::Record { base_offset, record, fault: Fault::Short });
-    }
-    index.reserve(batch.count as usize);
-    let mut walk = Walk::new(batch, bytes, at.start);
-    let mut report = IndexReport { next_offset: batch.next_offset(), ..IndexReport::default() };
+    // As many as are announced, if the bytes can hold them.
+    index.reserve((batch.count as usize).min(at.len() / RECORD_MIN));
     // All as one timestamp: no delta counts.
     let (base, counts) = match batch.timestamp_type {
         TimestampType::Create => (batch.base_timestamp, -1),
         TimestampType::LogAppend => (batch.max_timestamp, 0),
     };
-    let mut first = at.start;
-    while let Some(raw) = walk.next() {
-        let raw = raw?;
+    let mut walk = Walk::new(batch, at.start);
+    let (mut skipped, mut first) = (0, at.start);
+    for record in 0..batch.count {
+        let raw = match walk.step(bytes) {
+            Ok(raw) => raw,
+            Err(fault) => return Err(batch.wrong_record(record, fault)),
+        };
+        // Proved: between the header's first and last offset, which are not below zero.
         let offset = batch.base_offset + i64::from(raw.offset_delta);
         if offset < from {
-            report.skipped += 1;
-            first = walk.position();
+            (skipped, first) = (record + 1, raw.end);
             continue;
         }
         index.push(Entry {
-            // Proved: the header's offsets are not below zero, and the record's are between them.
             seq: SeqNo::offset(offset as u64),
             timestamp: Timestamp::from_millis(base.saturating_add(raw.timestamp_delta & counts)),
             deliveries: 1,
             place: raw.body as u32,
         });
     }
-    report.indexed = batch.count as usize - report.skipped;
-    report.bytes = at.end - first;
-    Ok(report)
+    walk.finish(batch, bytes)?;
+    Ok(IndexReport {
+        indexed: (batch.count - skipped) as usize,
+        skipped: skipped as usize,
+        bytes: at.end - first,
+        next_offset: batch.next_offset(),
+    })
 }
 
 /// Where `part` lies in `whole`, if it does.

@@ -42,6 +42,7 @@ mod varint;
 pub use aborted::{Aborted, Marker};
 pub use batch::{Batches, Compression, RecordBatch, TimestampType};
 pub use build::{BatchBuilder, NewRecord};
+pub use codec::Decompressor;
 pub use error::{Fault, RecordsError};
 pub use index::{IndexReport, index, index_at};
 pub(crate) use record::Body;

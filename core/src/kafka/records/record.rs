@@ -31,27 +31,46 @@ pub struct Record<'a> {
 #[derive(Clone, Debug)]
 pub struct Records<'a> {
     batch: &'a RecordBatch,
-    walk: Walk<'a>,
+    bytes: &'a [u8],
+    walk: Walk,
+    done: u32,
+    over: bool,
 }
 
 impl<'a> Records<'a> {
     /// Over what [`RecordBatch::decompressed`] gave for `batch`.
     pub fn new(batch: &'a RecordBatch, decompressed: &'a [u8]) -> Self {
-        Self { batch, walk: Walk::new(batch, decompressed, 0) }
+        Self { batch, bytes: decompressed, walk: Walk::new(batch, 0), done: 0, over: false }
+    }
+
+    #[cold]
+    fn end(&mut self, fault: Option<Fault>) -> Option<Result<Record<'a>, RecordsError>> {
+        let over = std::mem::replace(&mut self.over, true);
+        let error = match fault {
+            Some(fault) => self.batch.wrong_record(self.done, fault),
+            None => self.walk.finish(self.batch, self.bytes).err()?,
+        };
+        (!over).then_some(Err(error))
     }
 }
 
 impl<'a> Iterator for Records<'a> {
     type Item = Result<Record<'a>, RecordsError>;
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
-        let raw = match self.walk.next()? {
+        if self.over || self.done >= self.batch.count {
+            return self.end(None);
+        }
+        let raw = match self.walk.step(self.bytes) {
             Ok(raw) => raw,
-            Err(error) => return Some(Err(error)),
+            Err(fault) => return self.end(Some(fault)),
         };
+        self.done += 1;
         // What was just walked over is there.
-        let body = Body::at(self.walk.bytes, raw.body)?;
+        let body = Body::at(self.bytes, raw.body)?;
         Some(Ok(Record {
+            // Proved: between the header's first and last offset.
             offset: self.batch.base_offset + i64::from(raw.offset_delta),
             timestamp: self.batch.timestamp(raw.timestamp_delta),
             key: body.key,
@@ -70,152 +89,158 @@ pub(super) struct Raw {
     pub(super) offset_delta: i32,
     /// Where its key begins.
     pub(super) body: usize,
+    /// Where the next record begins.
+    pub(super) end: usize,
 }
 
-/// Goes over the records of a batch and checks all that can be wrong with them.
-#[derive(Clone, Debug)]
-pub(super) struct Walk<'a> {
-    bytes: &'a [u8],
+/// Goes over the records of a batch and checks all that can be wrong with them. A plain value, so
+/// that it stays in registers.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Walk {
     /// Where the next record begins.
     at: usize,
-    base_offset: i64,
-    /// Above the offset delta of the record before.
+    /// Above the offset delta of the record before; 64 bits, as it may be above all.
     offset_least: i64,
     offset_most: i64,
-    count: u32,
-    done: u32,
 }
 
-impl<'a> Walk<'a> {
-    /// Over the records that begin at `at` and end with `bytes`.
-    pub(super) fn new(batch: &RecordBatch, bytes: &'a [u8], at: usize) -> Self {
-        Self {
-            bytes,
-            at,
-            base_offset: batch.base_offset,
-            offset_least: 0,
-            offset_most: batch.last_offset - batch.base_offset,
-            count: batch.count,
-            done: 0,
-        }
+impl Walk {
+    /// Over the records that begin at `at`.
+    pub(super) fn new(batch: &RecordBatch, at: usize) -> Self {
+        Self { at, offset_least: 0, offset_most: batch.last_offset - batch.base_offset }
     }
 
-    /// Where the next record begins.
-    pub(super) fn position(&self) -> usize {
-        self.at
-    }
-
+    /// The next record in `bytes`.
     #[inline(always)]
-    pub(super) fn next(&mut self) -> Option<Result<Raw, RecordsError>> {
-        if self.done >= self.count {
-            return self.end();
-        }
-        match self.step() {
-            Ok(raw) => {
-                self.done += 1;
-                Some(Ok(raw))
-            }
-            Err(fault) => Some(Err(self.fail(fault))),
-        }
-    }
-
-    #[inline(always)]
-    fn step(&mut self) -> Result<Raw, Fault> {
-        let (raw, end) = read_frame(self.bytes, self.at)?;
+    pub(super) fn step(&mut self, bytes: &[u8]) -> Result<Raw, Fault> {
+        let raw = match read_usual(bytes, self.at) {
+            Some(raw) => raw,
+            None => read_frame(bytes, self.at)?,
+        };
         let offset = i64::from(raw.offset_delta);
         if offset < self.offset_least || offset > self.offset_most {
             return Err(Fault::Offset);
         }
         self.offset_least = offset + 1;
-        self.at = end;
+        self.at = raw.end;
         Ok(raw)
     }
 
-    #[cold]
-    fn fail(&mut self, fault: Fault) -> RecordsError {
-        let record = self.done;
-        // Nothing more, and no bytes too many either.
-        self.done = self.count;
-        self.at = self.bytes.len();
-        RecordsError::Record { base_offset: self.base_offset, record, fault }
-    }
-
-    #[cold]
-    fn end(&mut self) -> Option<Result<Raw, RecordsError>> {
-        let bytes = self.bytes.len() - self.at;
-        self.at = self.bytes.len();
-        let (base_offset, count) = (self.base_offset, self.count);
-        (bytes > 0).then_some(Err(RecordsError::Count { base_offset, count, bytes }))
+    /// Nothing may be left in `bytes` behind the last record.
+    pub(super) fn finish(self, batch: &RecordBatch, bytes: &[u8]) -> Result<(), RecordsError> {
+        match bytes.len() - self.at {
+            0 => Ok(()),
+            bytes => Err(RecordsError::Count { base_offset: batch.base_offset, count: batch.count, bytes }),
+        }
     }
 }
 
-/// Reads the record at `at`, and says where the next one begins.
-#[inline(always)]
-fn read_frame(bytes: &[u8], mut at: usize) -> Result<(Raw, usize), Fault> {
-    let length = read_length(bytes, &mut at)?.ok_or(Fault::Negative)?;
+/// Reads the record at `at`, whatever it is.
+#[cold]
+#[inline(never)]
+fn read_frame(bytes: &[u8], at: usize) -> Result<Raw, Fault> {
+    let (length, at) = read_count(bytes, at)?;
     let end = at.checked_add(length).ok_or(Fault::Short)?;
     let record = bytes.get(..end).ok_or(Fault::Short)?;
-    // The attributes: no bit of them has a meaning.
-    at += 1;
-    let timestamp_delta = varint::read_i64(record, &mut at)?;
-    let offset_delta = varint::read_i32(record, &mut at)?;
-    let body = at;
-    skip(record, &mut at)?;
-    skip(record, &mut at)?;
-    let headers = read_length(record, &mut at)?.ok_or(Fault::Negative)?;
-    if headers > 0 {
-        skip_headers(record, &mut at, headers)?;
-    }
-    match at == end {
-        true => Ok((Raw { timestamp_delta, offset_delta, body }, end)),
+    // Behind a byte of attributes: no bit of them has a meaning.
+    let (timestamp_delta, at) = varint::read_i64(record, at + 1)?;
+    let (offset_delta, body) = varint::read_i32(record, at)?;
+    let at = skip(record, body)?;
+    let at = skip(record, at)?;
+    let (headers, at) = read_count(record, at)?;
+    match skip_headers(record, at, headers)? == end {
+        true => Ok(Raw { timestamp_delta, offset_delta, body, end }),
         false => Err(Fault::Long),
     }
 }
 
-fn skip_headers(record: &[u8], at: &mut usize, count: usize) -> Result<(), Fault> {
+/// The same for a record as most are: numbers of three bytes at most, a key shorter than 64 bytes,
+/// and seven bytes behind each number. Numbers are taken out of words of eight bytes, with one
+/// look at the bounds for several, which takes two thirds of the time. `None` says that
+/// [`read_frame`] has to look, and nothing about what is wrong.
+#[inline(always)]
+fn read_usual(bytes: &[u8], at: usize) -> Option<Raw> {
+    let (length, size) = varint::short(varint::word(bytes, at)?)?;
+    let start = at + size;
+    let end = start + varint::as_length(length)?;
+    // Attributes, at most six bytes of deltas, and the key's length: all in one word. It may
+    // reach into the next record, as what is read later may, which is seen at the end: numbers and
+    // lengths only ever add to where this one ends.
+    let word = varint::word(bytes, start)? >> 8;
+    let (timestamp_delta, first) = varint::short(word)?;
+    let word = word >> (8 * first);
+    let (offset_delta, second) = varint::short(word)?;
+    let key = (word >> (8 * second)) as u8;
+    let body = start + 1 + first + second;
+    if key >= 0x80 || offset_delta & 1 != 0 {
+        return None;
+    }
+    let at = body + 1 + varint::as_nullable(key.into())?;
+    let (value, size) = varint::short(varint::word(bytes, at)?)?;
+    let at = at + size + varint::as_nullable(value)?;
+    let whole = match *bytes.get(at)? {
+        0 => at + 1 == end,
+        _ => has_headers(bytes, at, end),
+    };
+    whole.then_some(Raw {
+        timestamp_delta: varint::zigzag_32(timestamp_delta).into(),
+        offset_delta: (offset_delta >> 1) as i32,
+        body,
+        end,
+    })
+}
+
+/// Whether the headers that are counted at `at` are right and end at `end`.
+#[cold]
+#[inline(never)]
+fn has_headers(bytes: &[u8], at: usize, end: usize) -> bool {
+    let record = bytes.get(..end).unwrap_or_default();
+    read_count(record, at).and_then(|(count, at)| skip_headers(record, at, count)) == Ok(end)
+}
+
+fn skip_headers(record: &[u8], mut at: usize, count: usize) -> Result<usize, Fault> {
     for _ in 0..count {
-        let name = read_length(record, at)?.ok_or(Fault::Negative)?;
-        advance(record, at, name)?;
-        skip(record, at)?;
+        let (name, behind) = read_count(record, at)?;
+        at = skip(record, advance(record, behind, name)?)?;
     }
-    Ok(())
+    Ok(at)
 }
 
-/// A length or count; `None` for -1.
+/// A length or count that isn't null.
 #[inline(always)]
-fn read_length(bytes: &[u8], at: &mut usize) -> Result<Option<usize>, Fault> {
+fn read_count(bytes: &[u8], at: usize) -> Result<(usize, usize), Fault> {
+    let (count, at) = varint::read_i32(bytes, at)?;
+    usize::try_from(count).map(|count| (count, at)).map_err(|_| Fault::Negative)
+}
+
+/// `at`, moved over `length` bytes if they are there.
+#[inline(always)]
+fn advance(bytes: &[u8], at: usize, length: usize) -> Result<usize, Fault> {
+    match at.checked_add(length) {
+        Some(end) if end <= bytes.len() => Ok(end),
+        _ => Err(Fault::Short),
+    }
+}
+
+/// Over some bytes, or null.
+#[inline(always)]
+fn skip(bytes: &[u8], at: usize) -> Result<usize, Fault> {
     match varint::read_i32(bytes, at)? {
-        -1 => Ok(None),
-        length => usize::try_from(length).map(Some).map_err(|_| Fault::Negative),
+        (-1, at) => Ok(at),
+        (length, at) => advance(bytes, at, usize::try_from(length).map_err(|_| Fault::Negative)?),
     }
 }
 
-/// Moves over `length` bytes if they are there.
+/// Some bytes, or null; and where they end.
 #[inline(always)]
-fn advance(bytes: &[u8], at: &mut usize, length: usize) -> Result<(), Fault> {
-    // Proved: `at` is never behind the end.
-    if length > bytes.len() - *at {
-        return Err(Fault::Short);
+fn read_bytes(bytes: &[u8], at: usize) -> Option<(Option<&[u8]>, usize)> {
+    match varint::read_i32(bytes, at).ok()? {
+        (-1, at) => Some((None, at)),
+        (length, at) => {
+            let end = at.checked_add(usize::try_from(length).ok()?)?;
+            Some((Some(bytes.get(at..end)?), end))
+        }
     }
-    *at += length;
-    Ok(())
-}
-
-#[inline(always)]
-fn skip(bytes: &[u8], at: &mut usize) -> Result<(), Fault> {
-    match read_length(bytes, at)? {
-        Some(length) => advance(bytes, at, length),
-        None => Ok(()),
-    }
-}
-
-/// Some bytes, or null.
-#[inline(always)]
-fn read_bytes<'a>(bytes: &'a [u8], at: &mut usize) -> Option<Option<&'a [u8]>> {
-    let Some(length) = read_length(bytes, at).ok()? else { return Some(None) };
-    let taken = bytes.get(*at..)?.get(..length)?;
-    *at += length;
-    Some(Some(taken))
 }
 
 /// The body of a record.
@@ -229,23 +254,22 @@ impl<'a> Body<'a> {
     /// Of the record whose key begins at `at`. `None` where none is: never, at a place that an
     /// index holds for these bytes.
     #[inline]
-    pub(crate) fn at(bytes: &'a [u8], mut at: usize) -> Option<Self> {
-        let key = read_bytes(bytes, &mut at)?;
-        let value = read_bytes(bytes, &mut at)?;
+    pub(crate) fn at(bytes: &'a [u8], at: usize) -> Option<Self> {
+        let (key, at) = read_bytes(bytes, at)?;
+        let (value, at) = read_bytes(bytes, at)?;
         Some(Self { key, value, headers: Headers::at(bytes, at) })
     }
 
     /// The key alone.
     #[inline]
-    pub(crate) fn key(bytes: &'a [u8], mut at: usize) -> Option<&'a [u8]> {
-        read_bytes(bytes, &mut at)?
+    pub(crate) fn key(bytes: &'a [u8], at: usize) -> Option<&'a [u8]> {
+        read_bytes(bytes, at)?.0
     }
 
     /// The value alone.
     #[inline]
-    pub(crate) fn value(bytes: &'a [u8], mut at: usize) -> Option<&'a [u8]> {
-        skip(bytes, &mut at).ok()?;
-        read_bytes(bytes, &mut at)?
+    pub(crate) fn value(bytes: &'a [u8], at: usize) -> Option<&'a [u8]> {
+        read_bytes(bytes, skip(bytes, at).ok()?)?.0
     }
 }
 
@@ -258,10 +282,10 @@ pub struct Headers<'a> {
 }
 
 impl<'a> Headers<'a> {
-    fn at(bytes: &'a [u8], mut at: usize) -> Self {
-        match read_length(bytes, &mut at) {
-            Ok(Some(left)) => Self { bytes: bytes.get(at..).unwrap_or_default(), left },
-            _ => Self::default(),
+    fn at(bytes: &'a [u8], at: usize) -> Self {
+        match read_count(bytes, at) {
+            Ok((left, at)) => Self { bytes: bytes.get(at..).unwrap_or_default(), left },
+            Err(_) => Self::default(),
         }
     }
 }
@@ -271,11 +295,10 @@ impl<'a> Iterator for Headers<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        let mut at = 0;
-        let name = read_bytes(self.bytes, &mut at)??;
-        let value = read_bytes(self.bytes, &mut at)?;
+        let (name, at) = read_bytes(self.bytes, 0)?;
+        let (value, at) = read_bytes(self.bytes, at)?;
         self.bytes = self.bytes.get(at..).unwrap_or_default();
-        Some((name, value))
+        Some((name?, value))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -284,3 +307,68 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl FusedIterator for Headers<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// A record of these parts, where the numbers may be anything, and how long each is written.
+    fn bytes(parts: (i64, i64, i64, i64, i64, i64), tail: &[u8]) -> Vec<u8> {
+        let (wrong_by, timestamp, offset, key, value, headers) = parts;
+        let mut body = vec![0];
+        varint::write(&mut body, timestamp);
+        varint::write(&mut body, offset);
+        for length in [key, value] {
+            varint::write(&mut body, length);
+            body.resize(body.len() + length.clamp(0, 5000) as usize, b'x');
+        }
+        varint::write(&mut body, headers);
+        for _ in 0..headers.clamp(0, 10) {
+            body.extend_from_slice(b"\x04ab\x02c");
+        }
+        let mut record = Vec::new();
+        varint::write(&mut record, body.len() as i64 + wrong_by);
+        record.extend_from_slice(&body);
+        record.extend_from_slice(tail);
+        record
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+
+        /// What the quick way takes, the other one takes for the same.
+        #[test]
+        fn both_ways_read_the_same(
+            wrong_by in prop_oneof![9 => Just(0_i64), 1 => -2..3_i64],
+            timestamp in prop_oneof![-70..70_i64, -9000..9000_i64, any::<i64>()],
+            offset in prop_oneof![3 => 0..70_i64, 1 => -2..2_000_000_i64],
+            lengths in (prop_oneof![3 => -1..70_i64, 1 => -2..200_i64], prop_oneof![-2..140_i64, -1..5000_i64]),
+            headers in prop_oneof![3 => Just(0_i64), 1 => -2..4_i64],
+            tail in vec(any::<u8>(), 0..12),
+            change in proptest::option::weighted(0.3, (any::<prop::sample::Index>(), any::<u8>())),
+            cut in proptest::option::weighted(0.1, any::<prop::sample::Index>()),
+        ) {
+            let mut bytes = bytes((wrong_by, timestamp, offset, lengths.0, lengths.1, headers), &tail);
+            if let Some((place, byte)) = change {
+                let place = place.index(bytes.len().min(20));
+                bytes[place] = byte;
+            }
+            if let Some(cut) = cut {
+                bytes.truncate(cut.index(bytes.len()));
+            }
+            let told = |raw: Raw| (raw.timestamp_delta, raw.offset_delta, raw.body, raw.end);
+            let slow = read_frame(&bytes, 0).map(told);
+            if let Some(quick) = read_usual(&bytes, 0) {
+                prop_assert_eq!(slow, Ok(told(quick)));
+            }
+            // It is the usual one indeed.
+            let usual = wrong_by == 0 && change.is_none() && cut.is_none() && tail.len() >= 8;
+            let small = timestamp.abs() < 1 << 20 && (0..1 << 20).contains(&offset);
+            let there = (-1..64).contains(&lengths.0) && lengths.1 >= -1 && headers >= 0;
+            prop_assert_eq!(usual && small && there && read_usual(&bytes, 0).is_none(), false);
+        }
+    }
+}

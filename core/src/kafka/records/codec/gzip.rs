@@ -19,8 +19,12 @@ pub(super) fn decompress(input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<
     if read(input, out, room)? {
         return Ok(());
     }
-    // There is more: several members, or a size that isn't one. Count before making room.
+    // There is more: several members, or a size that isn't one. Count before making room, and give
+    // back what is too small.
     out.truncate(start);
+    if start == 0 {
+        *out = Vec::new();
+    }
     let mut rest = MultiGzDecoder::new(input).take((max as u64).saturating_add(1));
     let size = io::copy(&mut rest, &mut io::sink()).map_err(Failure::broken)?;
     match usize::try_from(size) {
@@ -31,7 +35,7 @@ pub(super) fn decompress(input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<
 
 /// Decompresses `room` bytes at most; false if there are more.
 fn read(input: &[u8], out: &mut Vec<u8>, room: usize) -> Result<bool, Failure> {
-    out.reserve_exact(room);
+    out.reserve(room);
     let mut decoder = MultiGzDecoder::new(input);
     decoder.by_ref().take(room as u64).read_to_end(out).map_err(Failure::broken)?;
     // Whether that was all, and the checksum behind it.

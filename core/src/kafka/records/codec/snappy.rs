@@ -17,7 +17,7 @@ const RATIO: usize = 22;
 pub(super) fn decompress(input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<(), Failure> {
     if !input.starts_with(&MAGIC) {
         let size = size_of_block(input, max)?;
-        out.reserve_exact(size);
+        out.reserve(size);
         return block(input, size, out);
     }
     let mut size = 0;
@@ -25,7 +25,7 @@ pub(super) fn decompress(input: &[u8], out: &mut Vec<u8>, max: usize) -> Result<
         size += size_of_block(part, max - size)?;
         Ok(())
     })?;
-    out.reserve_exact(size);
+    out.reserve(size);
     blocks(input, |part| {
         let size = size_of_block(part, max)?;
         block(part, size, out)
