@@ -411,7 +411,7 @@ impl Contract for Machine {
 
     fn stats(&self) -> Stats {
         Stats {
-            queued: 0,
+            queued_bytes: self.lane.bytes() as u64,
             in_flight: self.ledger.in_flight(),
             uncommitted: self.ledger.acked(),
             shards: self.partitions.owned().len() as u64,

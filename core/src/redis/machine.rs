@@ -501,6 +501,7 @@ impl Contract for Machine {
     fn stats(&self) -> Stats {
         Stats {
             queued: self.flow.records() as u64,
+            queued_bytes: self.flow.bytes() as u64,
             in_flight: self.ledger.in_flight(),
             uncommitted: self.ledger.acked() + self.ledger.committing(),
             shards: self.keys.ready() as u64,
