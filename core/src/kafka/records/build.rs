@@ -34,8 +34,8 @@ pub struct NewRecord<'a> {
 /// batch.verify()?;
 /// assert_eq!(batch.next_offset(), 45);
 /// let data = batch.decompressed(1 << 20)?;
-/// let offsets: Result<Vec<i64>, _> = Records::new(&batch, &data).map(|record| Ok(record?.offset)).collect();
-/// assert_eq!(offsets, Ok(vec![40, 44]));
+/// let offsets = Records::new(&batch, &data).map(|record| record.map(|record| record.offset));
+/// assert_eq!(offsets.collect::<Result<Vec<_>, _>>()?, [40, 44]);
 /// # Ok::<(), tidegate_core::kafka::records::RecordsError>(())
 /// ```
 #[derive(Clone, Debug)]
