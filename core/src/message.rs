@@ -217,7 +217,8 @@ impl<'a> MessageRef<'a> {
         self.entry().seq
     }
 
-    /// Milliseconds since the Unix epoch. On Redis the id's first half.
+    /// Milliseconds since the Unix epoch. On Redis the id's first half; on Kafka as the producer or
+    /// the broker stamped it, -1 where the producer gave none.
     pub fn timestamp(&self) -> Timestamp {
         self.entry().timestamp
     }

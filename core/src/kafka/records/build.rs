@@ -35,8 +35,7 @@ pub struct NewRecord<'a> {
 /// assert_eq!(batch.next_offset(), 45);
 /// let data = batch.decompressed(1 << 20)?;
 /// let offsets = Records::new(&batch, &data).map(|record| record.map(|record| record.offset));
-/// let offsets: Result<Vec<i64>, _> = offsets.collect();
-/// assert_eq!(offsets, Ok(vec![40, 44]));
+/// assert_eq!(offsets.collect::<Result<Vec<_>, _>>()?, [40, 44]);
 /// # Ok::<(), tidegate_core::kafka::records::RecordsError>(())
 /// ```
 #[derive(Clone, Debug)]
