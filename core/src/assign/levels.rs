@@ -15,7 +15,7 @@
 //! for `k` each: they are those where what is left over would get to. Splitting at one `k` after
 //! another finds the groups.
 
-use super::network::{ENDLESS, Network};
+use super::network::{ENDLESS, Network, Patience};
 use super::world::World;
 
 /// Members that can share alike, and what they share.
@@ -40,7 +40,7 @@ pub(super) struct Groups {
 }
 
 impl Groups {
-    pub(super) fn new(world: &World<'_>) -> Self {
+    pub(super) fn new(world: &World<'_>, patience: &mut Patience) -> Self {
         let topics = (0..world.topics.len()).filter(|topic| !world.sets_with[*topic].is_empty());
         let sets = (0..world.sets.len()).filter(|set| !world.sets[*set].is_empty());
         let whole = Group {
@@ -56,7 +56,7 @@ impl Groups {
             if group.sets.is_empty() {
                 continue;
             }
-            match splitter.split(&group, depth) {
+            match splitter.split(&group, depth, patience) {
                 Split::Done(group) => all.push(group),
                 Split::Narrower(group) => todo.push((group, depth + 1)),
                 Split::Two(upper, lower) => todo.extend([(upper, depth + 1), (lower, depth + 1)]),
@@ -94,7 +94,7 @@ impl<'w, 'a> Splitter<'w, 'a> {
     }
 
     /// Finds out which members of a group need more than some load between its two.
-    fn split(&mut self, group: &Group, depth: u32) -> Split {
+    fn split(&mut self, group: &Group, depth: u32, patience: &mut Patience) -> Split {
         let world = self.world;
         let size = |set: &u32| world.members_of[*set as usize].len() as u64;
         let members: u64 = group.sets.iter().map(size).sum::<u64>().max(1);
@@ -128,7 +128,7 @@ impl<'w, 'a> Splitter<'w, 'a> {
                 }
             }
         }
-        if !network.run() {
+        if !network.run(patience) {
             return Split::Done(group.clone());
         }
         let sets_at = group.topics.len();

@@ -20,7 +20,7 @@
 use std::collections::BTreeMap;
 
 use super::levels::Group;
-use super::network::{ENDLESS, Network};
+use super::network::{ENDLESS, Network, Patience};
 use super::racks::{ANY, Racks};
 use super::share::NOBODY;
 use super::world::World;
@@ -72,6 +72,7 @@ pub(super) struct Mover<'w, 'a> {
     kept: &'w Kept,
     /// The group of each topic.
     of_topic: &'w [u32],
+    patience: &'w mut Patience,
     /// The kind of each partition, within the group that was settled last.
     kind_of: Vec<u32>,
 }
@@ -82,8 +83,9 @@ impl<'w, 'a> Mover<'w, 'a> {
         racks: Option<&'w Racks>,
         kept: &'w Kept,
         of_topic: &'w [u32],
+        patience: &'w mut Patience,
     ) -> Self {
-        Self { world, racks, kept, of_topic, kind_of: Vec::new() }
+        Self { world, racks, kept, of_topic, patience, kind_of: Vec::new() }
     }
 
     /// Gives all partitions of one group's topics their owners, which are [`NOBODY`] before.
@@ -202,7 +204,7 @@ impl<'w, 'a> Mover<'w, 'a> {
 
         for room in [group.low, group.high - group.low] {
             (0..members.len()).for_each(|at| network.widen(members_at + at, room));
-            network.run();
+            network.run(self.patience);
         }
 
         for (member, keeps_of) in members.iter().zip(keeps_of) {

@@ -5,15 +5,43 @@
 //! Ford and Fulkerson 1962, Edmonds and Karp 1972), all ways of one length at once (blocking
 //! flows: Dinic 1970), so there are as many rounds as there are lengths, and few of those.
 //!
-//! **Invariant:** work stops after [`STEPS`] steps an arc and node. What flowed until then is a
-//! valid flow, though not the largest or cheapest.
+//! **Invariant:** work stops when a [`Patience`] is at its end. What flowed until then is a valid
+//! flow, though not the largest or cheapest.
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, VecDeque};
 
-/// Steps for each arc and node. Real and random worlds take some tens; the worst known, chains of
-/// members that each share a topic with the next, a few hundred.
-pub(super) const STEPS: u64 = 2_000;
+/// How many steps all flows of one assignment may take together: a step looks at an arc.
+#[derive(Debug)]
+pub(super) struct Patience(u64);
+
+impl Patience {
+    /// For an input of so many subscriptions and partitions. A million partitions and two
+    /// thousand members took up to 25 steps for each; the worst that is known, where surplus
+    /// must be passed on along a chain of thousands of members that each share a topic with the
+    /// next, is small, and covered by the constant: a few tenths of a second.
+    pub(super) fn new(size: usize) -> Self {
+        Self(100_000_000 + 200 * size as u64)
+    }
+
+    #[cfg(test)]
+    pub(super) fn of(steps: u64) -> Self {
+        Self(steps)
+    }
+
+    #[cfg(test)]
+    pub(super) fn left(&self) -> u64 {
+        self.0
+    }
+
+    fn take(&mut self, steps: usize) {
+        self.0 = self.0.saturating_sub(steps as u64);
+    }
+
+    fn is_over(&self) -> bool {
+        self.0 == 0
+    }
+}
 
 /// The capacity of an arc without a limit: more than all partitions.
 pub(super) const ENDLESS: u32 = u32::MAX / 2;
@@ -38,8 +66,6 @@ pub(super) struct Network {
     first: Vec<u32>,
     levels: Vec<u32>,
     cursors: Vec<u32>,
-    steps: u64,
-    budget: u64,
 }
 
 impl Network {
@@ -56,8 +82,6 @@ impl Network {
             first: Vec::new(),
             levels: vec![UNREACHED; nodes],
             cursors: vec![0; nodes],
-            steps: 0,
-            budget: 0,
         }
     }
 
@@ -87,26 +111,27 @@ impl Network {
         self.capacities[arc ^ 1]
     }
 
-    /// After a run: whether what was left over could get to this node, if not further.
+    /// After a run without costs: whether what was left over could get to this node, if no
+    /// further.
     pub(super) fn reached(&self, node: usize) -> bool {
         self.levels[node] != UNREACHED
     }
 
-    /// Lets flow what can. True: all that can, at least cost; false: [`STEPS`] were not enough.
-    pub(super) fn run(&mut self) -> bool {
+    /// Lets flow what can. True: all that can, at least cost; false: patience ended before.
+    pub(super) fn run(&mut self, patience: &mut Patience) -> bool {
         if self.first.is_empty() {
             self.freeze();
         }
         let open = self.room.iter().zip(&self.potentials).filter(|(room, _)| **room > 0);
         self.target = open.map(|(_, potential)| *potential).min().unwrap_or(0);
         loop {
-            while self.level() {
-                self.block();
+            while self.level(patience) {
+                self.block(patience);
             }
-            if self.steps > self.budget {
+            if patience.is_over() {
                 return false;
             }
-            if !self.reprice() {
+            if !self.reprice(patience) {
                 return true;
             }
         }
@@ -128,7 +153,6 @@ impl Network {
             self.order[*at as usize] = arc as u32;
             *at += 1;
         }
-        self.budget = STEPS.saturating_mul((self.heads.len() + nodes) as u64);
     }
 
     /// What an arc costs beyond what the potentials explain: never below 0 where it has room.
@@ -144,7 +168,7 @@ impl Network {
 
     /// Counts how many arcs each node is away from supply, along the cheapest ways. Whether there
     /// is anything to do.
-    fn level(&mut self) -> bool {
+    fn level(&mut self, patience: &mut Patience) -> bool {
         self.levels.fill(UNREACHED);
         let mut queue = VecDeque::new();
         for (node, supply) in self.supply.iter().enumerate() {
@@ -157,7 +181,7 @@ impl Network {
         while let Some(node) = queue.pop_front() {
             found |= self.is_end(node);
             let arcs = self.first[node] as usize..self.first[node + 1] as usize;
-            self.steps += arcs.len() as u64 + 1;
+            patience.take(arcs.len() + 1);
             for at in arcs {
                 let arc = self.order[at] as usize;
                 let head = self.heads[arc] as usize;
@@ -168,20 +192,21 @@ impl Network {
                 }
             }
         }
-        found && self.steps <= self.budget
+        found && !patience.is_over()
     }
 
     /// Fills the ways that [`Network::level`] found until each has an arc that is full.
-    fn block(&mut self) {
+    fn block(&mut self, patience: &mut Patience) {
         self.cursors.copy_from_slice(&self.first[..self.supply.len()]);
         let mut way: Vec<usize> = Vec::new();
         for source in 0..self.supply.len() {
             way.clear();
             let mut node = source;
-            while self.supply[source] > 0 && self.steps <= self.budget {
-                self.steps += 1;
+            while self.supply[source] > 0 && !patience.is_over() {
+                patience.take(1);
                 if self.is_end(node) {
                     self.send(source, node, &way);
+                    patience.take(way.len());
                     // Go on from where the first arc is full.
                     let full = way.iter().position(|arc| self.capacities[*arc] == 0);
                     if let Some(full) = full {
@@ -216,7 +241,6 @@ impl Network {
     fn send(&mut self, source: usize, end: usize, way: &[usize]) {
         let narrowest = way.iter().map(|arc| self.capacities[*arc]).min().unwrap_or(ENDLESS);
         let amount = narrowest.min(self.supply[source]).min(self.room[end]);
-        self.steps += way.len() as u64;
         self.supply[source] -= amount;
         self.room[end] -= amount;
         for arc in way {
@@ -226,7 +250,7 @@ impl Network {
     }
 
     /// Finds the next longer ways (Dijkstra 1959). False: there are none.
-    fn reprice(&mut self) -> bool {
+    fn reprice(&mut self, patience: &mut Patience) -> bool {
         const FAR: i64 = i64::MAX;
         let mut lengths = vec![FAR; self.supply.len()];
         let mut queue = BinaryHeap::new();
@@ -248,7 +272,7 @@ impl Network {
                 nearest = nearest.min(length + self.potentials[node] - self.target);
             }
             let arcs = self.first[node] as usize..self.first[node + 1] as usize;
-            self.steps += arcs.len() as u64 + 1;
+            patience.take(arcs.len() + 1);
             for at in arcs {
                 let arc = self.order[at] as usize;
                 if self.capacities[arc] == 0 {
@@ -263,8 +287,6 @@ impl Network {
             }
         }
         if nearest == FAR {
-            // The levels of the last search tell what was reached: there all costs were 0, or
-            // nobody asks.
             return false;
         }
         for (potential, length) in self.potentials.iter_mut().zip(&lengths) {
@@ -345,7 +367,7 @@ mod tests {
                 network.supply(node, supply[node]);
                 network.widen(node, room[node]);
             }
-            assert!(network.run());
+            assert!(network.run(&mut Patience::new(0)));
             let sent: u32 = supply.iter().sum::<u32>() - network.supply.iter().sum::<u32>();
             let paid: i64 = (0..arcs.len()).map(|arc| i64::from(network.flow(2 * arc)) * arcs[arc].3).sum();
             assert_eq!((sent, paid), plainly(nodes, &arcs, &supply, &room), "case {case}");
@@ -353,17 +375,14 @@ mod tests {
     }
 
     #[test]
-    fn stops_when_its_steps_are_used_up() {
+    fn stops_when_patience_ends_and_goes_on_with_more() {
         let mut network = Network::new(2);
         let arc = network.add(0, 1, 5, 0);
         network.supply(0, 5);
         network.widen(1, 5);
-        network.freeze();
-        network.budget = 0;
-        assert!(!network.run());
+        assert!(!network.run(&mut Patience::of(0)));
         assert_eq!(network.flow(arc), 0);
-        network.budget = 1_000;
-        assert!(network.run());
+        assert!(network.run(&mut Patience::of(100)));
         assert_eq!(network.flow(arc), 5);
     }
 }

@@ -2,11 +2,13 @@
 //
 //   java -cp 'JARS/*' Assignors.java
 //
+// What goes wrong answers `error WHAT`; what takes too long answers `endless`, and that is the end.
+//
 // Fields are separated by tabs; `-` is a field that isn't there; lists are `topic:0,1;other:2`.
 //
 //   topic NAME PARTITIONS RACKS         racks of each partition: `a,b;;c`
 //   member ID INSTANCE RACK TOPICS OWNED GENERATION USER_DATA    topics with commas; data in hex
-//   assign NAME                         answers `MEMBER LIST ...`, forgets topics and members
+//   assign NAME SECONDS                 answers `MEMBER LIST ...`, forgets topics and members
 //   userdata NAME OWNED GENERATION      answers what a member with that past sends, in hex
 //   time NAME TOPICS PARTITIONS MEMBERS RACKS PAST RUNS    answers nanoseconds of each run
 //   version                             answers the version of the library
@@ -26,6 +28,10 @@ import java.util.Map;
 import java.util.Optional;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.FutureTask;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
 import org.apache.kafka.clients.consumer.ConsumerGroupMetadata;
 import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor;
 import org.apache.kafka.clients.consumer.ConsumerPartitionAssignor.Assignment;
@@ -95,6 +101,26 @@ public class Assignors {
     static Map<String, Assignment> assign(String name, List<PartitionInfo> partitions, Map<String, Subscription> members) {
         Cluster cluster = new Cluster("c", nodes.values(), partitions, Collections.emptySet(), Collections.emptySet());
         return assignor(name).assign(cluster, new GroupSubscription(members)).groupAssignment();
+    }
+
+    /** Some inputs send Kafka's sticky ones round for ever, and a thread can't be stopped. */
+    static Map<String, Assignment> assignWithin(
+        int seconds, String name, List<PartitionInfo> partitions, Map<String, Subscription> members
+    ) throws Exception {
+        FutureTask<Map<String, Assignment>> task = new FutureTask<>(() -> assign(name, partitions, members));
+        Thread thread = new Thread(task);
+        thread.setDaemon(true);
+        thread.start();
+        try {
+            return task.get(seconds, TimeUnit.SECONDS);
+        } catch (TimeoutException endless) {
+            System.out.println("endless");
+            System.out.flush();
+            System.exit(3);
+            throw endless;
+        } catch (ExecutionException error) {
+            throw new IllegalStateException(error.getCause());
+        }
     }
 
     static Subscription member(String[] field) {
@@ -188,10 +214,10 @@ public class Assignors {
                         Map<String, Subscription> askers = members;
                         partitions = new ArrayList<>();
                         members = new HashMap<>();
-                        for (Map.Entry<String, Assignment> share : assign(field[1], asked, askers).entrySet()) {
-                            answer.add(share.getKey());
-                            answer.add(text(share.getValue().partitions()));
-                        }
+                        assignWithin(Integer.parseInt(field[2]), field[1], asked, askers).forEach((id, share) -> {
+                            answer.add(id);
+                            answer.add(text(share.partitions()));
+                        });
                         out.println(String.join("\t", answer));
                         break;
                     }

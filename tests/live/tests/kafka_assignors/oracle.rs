@@ -10,6 +10,9 @@ use tidegate_live::kafka::{Version, jars};
 
 use super::{Shares, World};
 
+/// How long some dozens of partitions may take: milliseconds, if they end.
+const PATIENCE_SECONDS: u32 = 10;
+
 struct Jvm {
     child: Child,
     to: ChildStdin,
@@ -23,6 +26,33 @@ static JVM: Mutex<Option<Jvm>> = Mutex::new(None);
 
 pub struct Oracle(MutexGuard<'static, Option<Jvm>>);
 
+impl Jvm {
+    fn start() -> Self {
+        let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/Assignors.java");
+        let mut child = Command::new("java")
+            .arg("-cp")
+            .arg(jars(Version::Newest).join("*"))
+            .arg(source)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("java, which must be there from version 17 on: {error}"));
+        let to = child.stdin.take().expect("stdin is piped");
+        let from = BufReader::new(child.stdout.take().expect("stdout is piped"));
+        let mut jvm = Self { child, to, from, version: String::new() };
+        jvm.version = jvm.ask("version\n").join(" ");
+        jvm
+    }
+
+    fn ask(&mut self, question: &str) -> Vec<String> {
+        self.to.write_all(question.as_bytes()).and_then(|()| self.to.flush()).expect("the JVM reads");
+        let mut line = String::new();
+        let read = self.from.read_line(&mut line).expect("the JVM answers");
+        assert!(read > 0, "the JVM ended at {question}; what it said is above");
+        line.trim_end_matches('\n').split('\t').map(str::to_owned).collect()
+    }
+}
+
 impl Oracle {
     /// Waits for its turn; starts the JVM, if it isn't there.
     pub fn start() -> Self {
@@ -30,29 +60,9 @@ impl Oracle {
         let mut guard = JVM.lock().unwrap_or_else(PoisonError::into_inner);
         let is_alive = guard.as_mut().is_some_and(|jvm| matches!(jvm.child.try_wait(), Ok(None)));
         if !is_alive {
-            let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/Assignors.java");
-            let mut child = Command::new("java")
-                .arg("-cp")
-                .arg(jars(Version::Newest).join("*"))
-                .arg(source)
-                .stdin(Stdio::piped())
-                .stdout(Stdio::piped())
-                .spawn()
-                .unwrap_or_else(|error| panic!("java, which must be there from version 17 on: {error}"));
-            let to = child.stdin.take().expect("stdin is piped");
-            let from = BufReader::new(child.stdout.take().expect("stdout is piped"));
-            *guard = Some(Jvm { child, to, from, version: String::new() });
+            *guard = Some(Jvm::start());
         }
-        let mut oracle = Self(guard);
-        if oracle.version().is_empty() {
-            let version = oracle.ask("version\n").join(" ");
-            oracle.jvm().version = version;
-        }
-        oracle
-    }
-
-    fn jvm(&mut self) -> &mut Jvm {
-        self.0.as_mut().expect("started")
+        Self(guard)
     }
 
     /// The version of the library.
@@ -61,15 +71,10 @@ impl Oracle {
     }
 
     fn ask(&mut self, question: &str) -> Vec<String> {
-        let jvm = self.jvm();
-        jvm.to.write_all(question.as_bytes()).and_then(|()| jvm.to.flush()).expect("the JVM reads");
-        let mut line = String::new();
-        let read = jvm.from.read_line(&mut line).expect("the JVM answers");
-        assert!(read > 0, "the JVM ended at {question}; what it said is above");
-        line.trim_end_matches('\n').split('\t').map(str::to_owned).collect()
+        self.0.as_mut().expect("started").ask(question)
     }
 
-    /// What Kafka's own says, or the exception that it throws.
+    /// What Kafka's own says, or the exception that it throws, or that it doesn't end.
     pub fn try_assign(&mut self, name: &str, world: &World) -> Result<Shares, String> {
         let mut question = String::new();
         for topic in &world.topics {
@@ -92,8 +97,14 @@ impl Oracle {
             )
             .unwrap();
         }
-        writeln!(question, "assign\t{name}").unwrap();
+        writeln!(question, "assign\t{name}\t{PATIENCE_SECONDS}").unwrap();
         let answer = self.ask(&question);
+        if answer[0] == "endless" {
+            // The JVM goes with it: nothing else stops what runs in it.
+            let mut jvm = self.0.replace(Jvm::start()).expect("started");
+            jvm.child.wait().expect("it ended");
+            return Err(format!("no end in {PATIENCE_SECONDS} s"));
+        }
         if answer[0] == "error" {
             return Err(answer[1..].join(" "));
         }
