@@ -15,7 +15,7 @@ use crate::contender::{Contender, Job};
 /// Bytes of one answer.
 const FETCH_BYTES: i32 = 1 << 20;
 /// The version of the requests: topics by id, no leader hints.
-const VERSION: i16 = 13;
+pub(crate) const VERSION: i16 = 13;
 /// Most bytes of a batch, decompressed.
 const BATCH_MAX: usize = 1 << 30;
 
@@ -61,7 +61,7 @@ impl Contender for Floor {
 }
 
 /// All partitions, another one first each time: the broker fills the answer in that order.
-fn request(topic: &Topic, positions: &[i64], turn: usize) -> FetchRequest {
+pub(crate) fn request(topic: &Topic, positions: &[i64], turn: usize) -> FetchRequest {
     let mut partitions: Vec<_> = (0..)
         .zip(positions)
         .map(|(partition, position)| FetchRequestPartition {

@@ -7,8 +7,10 @@
 //!
 //! **Invariant:** the parent, not the contender, asks the broker what was committed.
 
+mod alone;
 mod contender;
 mod floor;
+mod model;
 mod plan;
 mod server;
 mod table;

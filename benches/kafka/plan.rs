@@ -8,12 +8,15 @@ use tidegate_benches::child::{self, Measured};
 use tidegate_benches::report::{machine, thousands};
 use tidegate_core::kafka::records::Compression;
 
+use crate::alone;
 use crate::contender::{Contender, Job, PACE};
 use crate::server::Server;
 use crate::table::{self, Column};
 
 /// A run that takes longer than this has hung.
 const LIMIT: Duration = Duration::from_secs(120);
+/// Answers to fetches of 1 MiB that the machine alone gets.
+const CAPTURED: usize = 32;
 /// Payload of the latency runs, in bytes.
 const LIVE_SIZE: usize = 100;
 
@@ -51,12 +54,19 @@ impl Plan {
         let mut server = Server::start()?;
         let broker = format!("Apache Kafka {}", tidegate_live::kafka::number());
         println!("## Kafka, side by side\n\n{}\n", machine(&broker));
+        let mut alone = Vec::new();
         for topic in topics {
             let Filled { name, size, compression, partitions, records } = &topic;
             let count = thousands(*records as f64);
             eprintln!("filling {name} with {count} records");
             server.fill(name, *partitions, *records, *size, *compression, stop)?;
             let columns = self.rounds(&mut server, chosen, &topic, stop)?;
+            if *partitions == 1 {
+                let captured = alone::capture(server.port, name, CAPTURED)?;
+                let runs =
+                    (0..3 * self.runs).map(|_| alone::run(&captured)).collect::<Result<Vec<_>, _>>()?;
+                alone.push((format!("{size} B, {compression}"), runs));
+            }
             let codec = if *compression == Compression::None { "uncompressed" } else { "lz4" };
             let several =
                 if *partitions == 1 { "1 partition".into() } else { format!("{partitions} partitions") };
@@ -64,6 +74,7 @@ impl Plan {
                 format!("{count} records of {size} bytes, {codec}, {several}, median of {}", self.runs);
             println!("{}", table::throughput(title, &columns));
         }
+        println!("{}", table::alone(&alone));
         if live {
             let columns = self.live_rounds(&mut server, chosen, stop)?;
             println!("{}", table::latency(&columns, self.runs));

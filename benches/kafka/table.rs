@@ -4,6 +4,7 @@ use tidegate_benches::child::Measured;
 use tidegate_benches::report::{Section, thousands};
 use tidegate_benches::stats::median;
 
+use crate::alone::Alone;
 use crate::contender::Contender;
 
 /// All runs of one contender on one topic, round by round.
@@ -116,6 +117,27 @@ pub(crate) fn latency(columns: &[Column<'_>], runs: usize) -> Section {
         columns: headings.map(String::from).into(),
         rows: rows.collect(),
         remarks: remarks(),
+    }
+}
+
+/// The machine alone: medians of the runs on each topic.
+pub(crate) fn alone(topics: &[(String, Vec<Alone>)]) -> Section {
+    let rows = topics.iter().map(|(topic, runs)| {
+        let of = |value: fn(&Alone) -> f64| {
+            median(&runs.iter().map(value).collect::<Vec<_>>()).unwrap_or_default()
+        };
+        let nanos = of(|run| run.seconds * 1e9 / run.records as f64);
+        let allocations = of(|run| run.allocations as f64 / run.records as f64);
+        vec![topic.clone(), thousands(1e9 / nanos), format!("{nanos:.1}"), format!("{allocations:.4}")]
+    });
+    Section {
+        title: "The machine alone, on captured bytes: checked, delivered, acked, committed".to_owned(),
+        columns: ["records", "msgs/s", "ns a record", "allocations a record"].map(String::from).into(),
+        rows: rows.collect(),
+        remarks: vec![
+            "One core; answers of 1 MiB in pieces of 256 KiB, as a socket gives them. CRC-32C is checked."
+                .to_owned(),
+        ],
     }
 }
 

@@ -82,11 +82,12 @@ impl Machine {
         self.schedule.handle_drain(self.now);
     }
 
-    /// Acked messages that a commit could tell of.
+    /// Messages acked since the last commit, where a commit could tell of any. Those that lie behind
+    /// one that is un-acked count once, not with each commit again.
     fn committable(&self) -> u64 {
         match self.ledger.frontiers() {
             0 => 0,
-            _ => self.ledger.acked().max(1),
+            _ => (self.stats.acked - self.acked_before).max(1),
         }
     }
 
@@ -185,6 +186,7 @@ impl Machine {
         let link = &mut self.links[usize::from(number)];
         link.send(now, &client_id, version, &request, Task::Commit(commit), patience);
         self.schedule.handle_sent(now, u64::MAX);
+        self.acked_before = self.stats.acked;
         self.committing = true;
     }
 

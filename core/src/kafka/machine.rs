@@ -103,6 +103,8 @@ pub struct Machine {
     pub(super) closing: Option<Close>,
     /// A commit is on its way.
     pub(super) committing: bool,
+    /// Messages acked, all in all, when a commit was sent last.
+    pub(super) acked_before: u64,
     /// Immediate: partitions whose records wait for the commit that goes before them.
     pub(super) immediate: BTreeSet<Slot>,
     /// The operator was told that there are too many partitions.
@@ -170,7 +172,9 @@ impl Machine {
             readers: BTreeMap::new(),
             lane: Lane::new(limits.lane_bytes_max),
             ledger: Ledger::new(),
-            schedule: Schedule::new(options.auto_commit, usize::MAX, Schedule::IDLE),
+            // A frontier is one small request, whatever it stands for: sent long before so much is
+            // un-acked that nothing more is asked for, as a second's messages may be.
+            schedule: Schedule::new(options.auto_commit, limits.unacked_max / COMMITS, Schedule::IDLE),
             membership,
             epoch: Epoch(1),
             detached: moved,
@@ -181,6 +185,7 @@ impl Machine {
             moving: None,
             closing: None,
             committing: false,
+            acked_before: 0,
             immediate: BTreeSet::new(),
             too_many_said: false,
             unacked_said: false,
@@ -303,6 +308,10 @@ impl Machine {
         self.links.get(usize::from(conn.number)).filter(|link| link.is(conn))
     }
 }
+
+/// In how many commits what may be un-acked is committed, where it is acked faster than the interval
+/// comes round.
+const COMMITS: usize = 8;
 
 /// A driver that wakes so much too late was not running.
 const OVERSLEPT: Duration = Duration::from_secs(1);
