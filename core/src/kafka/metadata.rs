@@ -177,7 +177,7 @@ impl Machine {
                 epoch: partition.leader_epoch,
                 replicas: partition.replica_nodes,
             };
-            unsure |= leader.broker.is_none();
+            unsure |= leader.broker.is_none_or(|broker| !self.cluster.brokers.contains_key(&broker));
             self.on_leader(at, index, leader, another);
         }
         if let Some(known) = self.cluster.topic_mut(at) {
