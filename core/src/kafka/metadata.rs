@@ -134,7 +134,9 @@ impl Machine {
     }
 
     /// Whether it has to be asked about again soon.
-    fn on_topic(&mut self, topic: MetadataResponseTopic) -> bool {
+    fn on_topic(&mut self, mut topic: MetadataResponseTopic) -> bool {
+        // In whatever order a broker keeps them.
+        topic.partitions.sort_by_key(|partition| partition.partition_index);
         let name = topic.name.as_deref().unwrap_or_default();
         let Some(at) = self.cluster.named(name) else { return false };
         let code = ErrorCode(topic.error_code);
