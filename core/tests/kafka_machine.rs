@@ -19,5 +19,9 @@ mod fetching_model;
 mod model;
 #[path = "kafka_machine/records.rs"]
 mod records;
+#[path = "kafka_machine/spoil.rs"]
+mod spoil;
+#[path = "kafka_machine/total.rs"]
+mod total;
 #[path = "kafka_machine/world.rs"]
 mod world;

@@ -47,8 +47,8 @@ impl Machine {
         // Proved: numbers are indices into the list, which never shrinks.
         self.links[index].wanted = true;
         if let State::Down { retry_at } = self.links[index].state {
-            if retry_at <= now {
-                self.open(number, role);
+            if retry_at <= now && !self.open(number, role) {
+                self.links[index].wanted = false;
             }
             return None;
         }
@@ -109,11 +109,13 @@ impl Machine {
         (!host.is_empty()).then(|| Endpoint { host: host.into(), port, tls })
     }
 
-    fn open(&mut self, number: u16, role: Role) {
-        let Some(endpoint) = self.endpoint_of(role) else { return };
+    /// False while nobody said where that is.
+    fn open(&mut self, number: u16, role: Role) -> bool {
+        let Some(endpoint) = self.endpoint_of(role) else { return false };
         let until = self.now + self.config.options.limits.connect_timeout;
         let conn = self.links[usize::from(number)].open(until, endpoint.clone());
         self.desk.command(Command::Open { conn, endpoint });
+        true
     }
 
     /// Gives up what took too long. What is to be opened is opened by who wants it.

@@ -134,7 +134,9 @@ impl Machine {
     }
 
     /// Whether it has to be asked about again soon.
-    fn on_topic(&mut self, topic: MetadataResponseTopic) -> bool {
+    fn on_topic(&mut self, mut topic: MetadataResponseTopic) -> bool {
+        // In whatever order a broker keeps them.
+        topic.partitions.sort_by_key(|partition| partition.partition_index);
         let name = topic.name.as_deref().unwrap_or_default();
         let Some(at) = self.cluster.named(name) else { return false };
         let code = ErrorCode(topic.error_code);
@@ -177,7 +179,7 @@ impl Machine {
                 epoch: partition.leader_epoch,
                 replicas: partition.replica_nodes,
             };
-            unsure |= leader.broker.is_none();
+            unsure |= leader.broker.is_none_or(|broker| !self.cluster.brokers.contains_key(&broker));
             self.on_leader(at, index, leader, another);
         }
         if let Some(known) = self.cluster.topic_mut(at) {

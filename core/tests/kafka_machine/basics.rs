@@ -5,7 +5,7 @@ use tidegate_core::{
 };
 
 use crate::model::Cluster;
-use crate::world::{World, group, secs};
+use crate::world::{Fate, World, group, secs};
 
 pub fn classic() -> ConsumerOptions {
     group().kafka(KafkaOptions::default().protocol(GroupProtocol::Classic))
@@ -60,4 +60,16 @@ fn real_time_begins_at_the_end_and_commits_nothing() {
     assert_eq!(world.offsets("orders", 0), [5, 6]);
     assert!(world.cluster.group.commits.is_empty());
     assert_eq!(world.outcome(Ask::Close { deadline: secs(5) }, secs(1)), Outcome::Closed { uncommitted: 0 });
+}
+
+#[test]
+fn metadata_may_name_partitions_in_any_order() {
+    let mut cluster = Cluster::new(2, &[("orders", 5)]);
+    (0..5).for_each(|index| cluster.produce("orders", index, 1));
+    let mut world = World::new(newer(), cluster);
+    world.on::<MetadataRequest>(usize::MAX, |_, answer| {
+        answer.topics.iter_mut().for_each(|topic| topic.partitions.reverse());
+        Fate::Reply
+    });
+    world.until(secs(2), |world| world.got.len() == 5);
 }

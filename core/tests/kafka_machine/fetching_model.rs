@@ -143,11 +143,13 @@ impl Cluster {
         }
         data.records = Some(records_of(log, asked, committed, left));
         if committed {
-            let aborted = |&(producer_id, first_offset): &(i64, i64)| FetchResponseAbortedTransaction {
+            // Those that end after the position.
+            let aborted = log.aborted.iter().filter(|(_, _, end)| *end >= asked.fetch_offset);
+            let aborted = aborted.map(|&(producer_id, first_offset, _)| FetchResponseAbortedTransaction {
                 producer_id,
                 first_offset,
-            };
-            data.aborted_transactions = Some(log.aborted.iter().map(aborted).collect());
+            });
+            data.aborted_transactions = Some(aborted.collect());
         }
         data
     }

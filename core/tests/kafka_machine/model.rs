@@ -38,8 +38,8 @@ pub struct Log {
     pub end: i64,
     /// Where the first open transaction begins.
     pub stable: Option<i64>,
-    /// Producer and first offset.
-    pub aborted: Vec<(i64, i64)>,
+    /// Producer, first offset, and that of the marker.
+    pub aborted: Vec<(i64, i64, i64)>,
     /// Where the leader sends readers to (KIP-392).
     pub preferred: Option<i32>,
     /// Epochs and where each began.

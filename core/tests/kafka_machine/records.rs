@@ -53,7 +53,7 @@ fn transactions() -> Cluster {
     log.append(batch("orders", 0, 5, &[5], of(8)));
     log.append(stored(&BatchBuilder::marker(6, 8, 0, 0, Marker::Commit), 6, 6, vec![]));
     log.append(batch("orders", 0, 7, &[7, 8], of(7)));
-    log.aborted = vec![(7, 0)];
+    log.aborted = vec![(7, 0, 4)];
     log.stable = Some(7);
     cluster
 }

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
+use tidegate_core::identity::{HostFacts, HostId};
 use tidegate_core::kafka::Machine;
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{
@@ -150,11 +151,12 @@ pub fn group() -> ConsumerOptions {
 }
 
 pub fn setup(options: ConsumerOptions, topics: &[&str], brokers: i32) -> Setup {
+    let facts = HostFacts { override_: Some("host".into()), ..Default::default() };
     Setup {
         endpoints: (1..=brokers).map(|node| Endpoint::tcp(&format!("b{node}"), 9092)).collect(),
         streams: topics.iter().map(|topic| (*topic).into()).collect(),
         options,
-        host: None,
+        host: HostId::resolve(&facts).ok(),
         generated_consumer: "member".into(),
         seed: 7,
     }
@@ -170,12 +172,7 @@ impl World {
 
     pub fn reading(options: ConsumerOptions, topics: &[&str], cluster: Cluster) -> Self {
         let acking = options.mode != ConsumerMode::RealTime;
-        let mut setup = setup(options, topics, cluster.nodes.len() as i32);
-        setup.host = tidegate_core::identity::HostId::resolve(&tidegate_core::identity::HostFacts {
-            override_: Some("host".into()),
-            ..Default::default()
-        })
-        .ok();
+        let setup = setup(options, topics, cluster.nodes.len() as i32);
         Self {
             machine: Machine::new(setup).unwrap(),
             now: Instant::from_nanos(1),
