@@ -8,6 +8,7 @@ import java.util.Optional;
 import java.util.Properties;
 import java.util.Set;
 import java.util.TreeMap;
+import java.util.concurrent.Callable;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ExecutionException;
 import org.apache.kafka.clients.admin.Admin;
@@ -26,6 +27,7 @@ import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
 import org.apache.kafka.common.config.ConfigResource;
+import org.apache.kafka.common.errors.TimeoutException;
 
 /** What an administrator does: topics, groups, offsets. One admin client for each bootstrap list. */
 final class Admins {
@@ -35,8 +37,11 @@ final class Admins {
         return OPEN.computeIfAbsent(Helper.text(request, "bootstrap"), bootstrap -> {
             Properties properties = new Properties();
             properties.put("bootstrap.servers", bootstrap);
-            properties.put("request.timeout.ms", "5000");
-            properties.put("default.api.timeout.ms", "30000");
+            // A stopped broker must not hold up a question that another one can answer.
+            properties.put("request.timeout.ms", "2000");
+            properties.put("socket.connection.setup.timeout.ms", "1000");
+            properties.put("socket.connection.setup.timeout.max.ms", "2000");
+            properties.put("default.api.timeout.ms", "10000");
             properties.put("reconnect.backoff.max.ms", "200");
             return Admin.create(properties);
         });
@@ -46,6 +51,21 @@ final class Admins {
         Admin admin = OPEN.remove(bootstrap);
         if (admin != null) {
             admin.close(Duration.ZERO);
+        }
+    }
+
+    /** A question is asked anew where brokers died or stand still: the client may wait for those only. */
+    static Object patiently(JsonNode request, Callable<Object> question) throws Exception {
+        for (int attempt = 0;; attempt++) {
+            try {
+                return question.call();
+            } catch (ExecutionException | TimeoutException error) {
+                boolean late = error instanceof TimeoutException || error.getCause() instanceof TimeoutException;
+                if (!late || attempt == 5) {
+                    throw error;
+                }
+                forget(Helper.text(request, "bootstrap"));
+            }
         }
     }
 

@@ -56,7 +56,8 @@ final class Consumers {
             ByteBuffer value = ByteBuffer.wrap(record.value());
             var committed = new OffsetCommitValue(new ByteBufferAccessor(value), value.getShort());
             if (what.group().equals(group)) {
-                commits.add(Map.of("topic", what.topic(), "partition", what.partition(), "offset", committed.offset()));
+                commits.add(Map.of("topic", what.topic(), "partition", what.partition(), "offset", committed.offset(),
+                        "at", committed.commitTimestamp()));
             }
         }
         return commits;

@@ -65,11 +65,11 @@ public final class Helper {
             case "add_partitions" -> Admins.addPartitions(request);
             case "alter_topic" -> Admins.alterTopic(request);
             case "delete_records" -> Admins.deleteRecords(request);
-            case "offsets" -> Admins.offsets(request);
-            case "partitions" -> Admins.partitions(request);
+            case "offsets" -> Admins.patiently(request, () -> Admins.offsets(request));
+            case "partitions" -> Admins.patiently(request, () -> Admins.partitions(request));
             case "move_leader" -> Admins.moveLeader(request);
-            case "group" -> Admins.group(request);
-            case "committed" -> Admins.committed(request);
+            case "group" -> Admins.patiently(request, () -> Admins.group(request));
+            case "committed" -> Admins.patiently(request, () -> Admins.committed(request));
             case "commits" -> Consumers.commits(request);
             case "commit" -> Admins.commit(request);
             case "delete_group" -> Admins.deleteGroup(request);

@@ -406,7 +406,7 @@ impl Drop for Consume {
             eprintln!(
                 "--- {}\n{} lines on stdout, the last {last:?}; malformed: {:?}; stderr, the end:\n{}---",
                 self.what,
-                seen.lines.len(),
+                seen.lines.len() + seen.taken.len(),
                 seen.malformed,
                 seen.stderr_tail()
             );

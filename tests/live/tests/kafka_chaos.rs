@@ -26,6 +26,7 @@ fn chaos(protocol: Protocol) {
     for _ in 0..4 {
         crew.join();
     }
+    kafka.wait_until_shared(&group, &topic, &[PARTITIONS / 4; 4], Duration::from_secs(30));
     let began = Instant::now();
     let mut events = 0;
     std::thread::scope(|scope| {

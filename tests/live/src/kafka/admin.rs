@@ -50,6 +50,8 @@ pub struct Commit {
     pub partition: i32,
     /// The next offset to read.
     pub offset: i64,
+    /// When the coordinator wrote it, in milliseconds since 1970.
+    pub at: i64,
 }
 
 /// A group, as its coordinator describes it.
