@@ -194,7 +194,11 @@ fn tapes(len: usize) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn cases(count: u32, test: impl Fn(ConsumerOptions, Vec<u8>)) {
-    let config = ProptestConfig { max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::with_cases(count) };
+    let config = ProptestConfig {
+        max_shrink_iters: 40,
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(count)
+    };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     runner
         .run(&(all_options(), tapes(200)), |(options, tape)| {
