@@ -9,6 +9,8 @@ mod answers;
 mod basics;
 #[path = "kafka_machine/classic.rs"]
 mod classic;
+#[path = "kafka_machine/commits.rs"]
+mod commits;
 #[path = "kafka_machine/consumer.rs"]
 mod consumer;
 #[path = "kafka_machine/fetching.rs"]
@@ -17,6 +19,8 @@ mod fetching;
 mod fetching_model;
 #[path = "kafka_machine/model.rs"]
 mod model;
+#[path = "kafka_machine/moves.rs"]
+mod moves;
 #[path = "kafka_machine/records.rs"]
 mod records;
 #[path = "kafka_machine/spoil.rs"]

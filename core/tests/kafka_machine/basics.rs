@@ -1,5 +1,6 @@
 //! Each mode and each protocol from start to close.
 
+use tidegate_core::kafka::wire::MetadataRequest;
 use tidegate_core::{
     AssignorKind, ConsumerMode, ConsumerOptions, GroupProtocol, KafkaOptions, Outcome, Request as Ask,
 };

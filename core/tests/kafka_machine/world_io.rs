@@ -235,9 +235,9 @@ impl World {
         self.to_ack.extend(batch.ack_range().filter(|_| self.app == App::Acks));
     }
 
-    /// A seek or a rewind begins an order of its own.
-    pub fn moved(&mut self) {
-        self.assigned.values_mut().for_each(|(_, last)| *last = -1);
+    /// What was taken may be committed without the application's acks.
+    pub fn relax(&mut self) {
+        self.unacked.clear();
     }
 
     pub fn ended(&self) -> bool {
