@@ -400,6 +400,7 @@ impl Machine {
     /// | REBALANCE_IN_PROGRESS | classic: joins again |
     /// | STALE_MEMBER_EPOCH | consumer: a heartbeat at once, which brings the epoch |
     /// | UNKNOWN_MEMBER_ID, ILLEGAL_GENERATION, FENCED_MEMBER_EPOCH | the membership is lost: joins anew |
+    /// | the same, where we are no member (resumable) | told: the group has members; again after a while |
     /// | FENCED_INSTANCE_ID | failed: another member has our name |
     /// | UNRELEASED_INSTANCE_ID | again after a while, until our predecessor's session is over |
     /// | anything else | at the start failed; else told, and again after a while |

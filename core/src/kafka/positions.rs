@@ -71,7 +71,7 @@ impl Machine {
         partition.retry_at = now;
         (partition.position, partition.position_epoch) = (0, -1);
         (partition.handed, partition.handed_epoch, partition.committed) = (-1, -1, -1);
-        (partition.replica, partition.stalled) = (None, false);
+        (partition.replica, partition.stalled, partition.lost) = (None, false, None);
         if let Some(leader) = leader {
             (partition.leader, partition.leader_epoch) = (leader.broker, leader.epoch);
         }
@@ -114,8 +114,8 @@ impl Machine {
     }
 
     /// Reading goes on somewhere else in the same partition: a new epoch, as sequences only grow
-    /// within one.
-    pub(super) fn relocate(&mut self, slot: Slot, to: i64, reason: Reason) {
+    /// within one. Where, is known now or is asked for.
+    fn relocate(&mut self, slot: Slot, to: Result<i64, Spot>, reason: Reason) {
         let from = self.partitions.at(slot).position;
         let stalled = self.partitions.at(slot).stalled;
         self.release(slot);
@@ -123,14 +123,24 @@ impl Machine {
         let epoch = self.epoch;
         let partition = self.partitions.at_mut(slot);
         partition.epoch = epoch;
-        (partition.position, partition.position_epoch) = (to, -1);
+        (partition.position, partition.position_epoch) = (to.unwrap_or(from), -1);
         (partition.handed, partition.handed_epoch) = (-1, -1);
         partition.stalled = stalled;
-        let shard = partition.assignment();
-        self.partitions.set(slot, Stage::Fetching);
+        partition.lost = Some((from, reason));
+        self.partitions.set(slot, to.map_or_else(Stage::Place, |_| Stage::Fetching));
         self.announce(slot);
-        self.desk.notice(Notice::Repositioned { shard, from: seq_of(from), to: seq_of(to), reason });
-        self.mend(slot);
+        if to.is_ok() {
+            self.tell_relocated(slot);
+            self.mend(slot);
+        }
+    }
+
+    fn tell_relocated(&mut self, slot: Slot) {
+        let partition = self.partitions.at_mut(slot);
+        if let Some((from, reason)) = partition.lost.take() {
+            let (shard, to) = (partition.assignment(), seq_of(partition.position));
+            self.desk.notice(Notice::Repositioned { shard, from: seq_of(from), to, reason });
+        }
     }
 
     /// Tells the operator once that a partition can't be read.
@@ -193,7 +203,7 @@ impl Machine {
         }
     }
 
-    fn tell_too_many(&mut self) {
+    pub(super) fn tell_too_many(&mut self) {
         let words = "more partitions than limits.shards_max allows: the rest is not read";
         let reason = Reason::Error(Error::Options(words.into()));
         if !std::mem::replace(&mut self.too_many_said, true) {
@@ -465,6 +475,7 @@ impl Machine {
                         partition.handed = answer.offset;
                     }
                     self.partitions.set(slot, Stage::Fetching);
+                    self.tell_relocated(slot);
                     self.mend(slot);
                 }
                 // Nothing is that late: whatever comes next is.
@@ -569,7 +580,7 @@ impl Machine {
         }
         let error = Error::Broker { command: "OffsetForLeaderEpoch", message: words.into() };
         match end {
-            0.. => self.relocate(slot, end, Reason::Error(error)),
+            0.. => self.relocate(slot, Ok(end), Reason::Error(error)),
             // The leader doesn't know the epoch at all.
             _ => self.on_lost_position(slot, Reason::Error(error)),
         }
@@ -589,9 +600,7 @@ impl Machine {
             );
             return self.fail(Error::Options(words.into()));
         };
-        let from = self.partitions.at(slot).position;
-        self.relocate(slot, from, reason);
-        self.partitions.set(slot, Stage::Place(spot));
+        self.relocate(slot, Err(spot), reason);
     }
 
     /// Everything that is ours is read: told once.

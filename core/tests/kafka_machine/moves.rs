@@ -2,8 +2,8 @@
 
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{
-    Command, ConsumerOptions, Event, Instant, Limits, Machine as _, Notice, Outcome, Position, Request as Ask,
-    RequestError, Reset, SeqNo, ShardId, Start, StreamKey, Timestamp,
+    Command, ConsumerOptions, Event, Instant, Limits, Machine as _, Notice, Outcome, Position,
+    Request as Ask, RequestError, Reset, SeqNo, ShardId, Start, StreamKey, Timestamp,
 };
 
 use crate::basics::{classic, newer, resumable};
@@ -47,7 +47,11 @@ fn an_error_of_offset_fetch_never_resets() {
                 world.run(secs(60));
                 assert_eq!(world.count::<ListOffsetsRequest>(), 0, "error {error} led to the reset policy");
                 assert!(world.got.iter().all(|got| got.offset >= 25), "error {error}");
-                assert!(world.got.len() == 10 || world.ended(), "error {error}: {} messages", world.got.len());
+                assert!(
+                    world.got.len() == 10 || world.ended(),
+                    "error {error}: {} messages",
+                    world.got.len()
+                );
             }
         }
     }
@@ -59,7 +63,8 @@ fn a_position_out_of_range_follows_the_policy() {
         [(Reset::Earliest, Some((20..30).collect())), (Reset::Latest, Some(vec![])), (Reset::None, None)]
     {
         let mut cluster = cluster();
-        cluster.group.committed = [0, 1].map(|index| (part("orders", index), (if index == 0 { 5 } else { 30 }, None))).into();
+        cluster.group.committed =
+            [0, 1].map(|index| (part("orders", index), (if index == 0 { 5 } else { 30 }, None))).into();
         let log = cluster.log("orders", 0);
         log.start = 20;
         log.batches.retain(|batch| batch.last >= 20);
@@ -293,7 +298,11 @@ fn shards_are_bounded_and_what_is_left_out_is_said() {
     let mut world = World::new(resumable().limits(limits), Cluster::new(1, &[("orders", 5)]));
     world.run(secs(5));
     assert_eq!(world.owned().len(), 3);
-    assert!(world.notices.iter().any(|notice| notice.to_string().contains("shards_max")), "{:?}", world.notices);
+    assert!(
+        world.notices.iter().any(|notice| notice.to_string().contains("shards_max")),
+        "{:?}",
+        world.notices
+    );
     let streams = ["a", "b", "c", "d"];
     let mut limits = Limits::default();
     limits.shards_max = 3;
