@@ -9,7 +9,7 @@ use std::iter::FusedIterator;
 use super::{Fault, RecordBatch, RecordsError, varint};
 
 /// The fewest bytes that a record can have, its length included.
-pub(super) const RECORD_MIN: usize = 7;
+pub(crate) const RECORD_MIN: usize = 7;
 
 /// One record.
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,7 @@ impl<'a> Iterator for Records<'a> {
 impl FusedIterator for Records<'_> {}
 
 /// A record's frame, checked through and through.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Raw {
     pub(super) timestamp_delta: i64,
     pub(super) offset_delta: i32,
@@ -121,7 +121,10 @@ impl<'a> Walk<'a> {
 
     #[inline(always)]
     fn step(&mut self) -> Result<Raw, Fault> {
-        let (raw, end) = read_frame(self.bytes, self.at)?;
+        let (raw, end) = match read_short_frame(self.bytes, self.at) {
+            Some(read) => read,
+            None => read_frame(self.bytes, self.at)?,
+        };
         let offset = i64::from(raw.offset_delta);
         if offset < self.offset_least || offset > self.offset_most {
             return Err(Fault::Offset);
@@ -149,8 +152,81 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// Reads the record at `at`, and says where the next one begins.
+/// As [`read_frame`] for what nearly all records are: numbers of one or two bytes, no headers, and not at
+/// the very end of the bytes. `None` for all others, whether right or wrong.
 #[inline(always)]
+fn read_short_frame(bytes: &[u8], at: usize) -> Option<(Raw, usize)> {
+    let mut window = Window::at(bytes, at)?;
+    let length = usize::try_from(window.number()?).ok()?;
+    let end = at + window.taken + length;
+    window.pass_byte();
+    let timestamp_delta = window.number()?.into();
+    let offset_delta = window.number()?;
+    let body = at + window.taken;
+    let mut window = Window::at(bytes, body)?;
+    let mut value_at = body;
+    // -1 is null.
+    let key = window.number()?;
+    if key < -1 {
+        return None;
+    }
+    if key > 0 {
+        value_at += window.taken + key as usize;
+        window = Window::at(bytes, value_at)?;
+    }
+    let value = window.number()?;
+    if value < -1 || offset_delta < 0 {
+        return None;
+    }
+    let headers = value_at + window.taken + value.max(0) as usize;
+    // Where the only byte that is left says that there are no headers, everything before it lies
+    // within the record.
+    match headers + 1 == end && bytes.get(headers) == Some(&0) {
+        true => Some((Raw { timestamp_delta, offset_delta, body }, end)),
+        false => None,
+    }
+}
+
+/// Eight bytes that were read at once, for up to three numbers of two bytes at most and a byte more.
+struct Window {
+    bits: u64,
+    taken: usize,
+}
+
+impl Window {
+    #[inline(always)]
+    fn at(bytes: &[u8], at: usize) -> Option<Self> {
+        let chunk = bytes.get(at..)?.first_chunk()?;
+        Some(Self { bits: u64::from_le_bytes(*chunk), taken: 0 })
+    }
+
+    /// The next number, if it is so short.
+    #[inline(always)]
+    fn number(&mut self) -> Option<i32> {
+        let low = self.bits as u32;
+        let raw = if low & 0x80 == 0 {
+            self.bits >>= 8;
+            self.taken += 1;
+            low & 0x7f
+        } else if low & 0x8000 == 0 {
+            self.bits >>= 16;
+            self.taken += 2;
+            low & 0x7f | low >> 1 & 0x3f80
+        } else {
+            return None;
+        };
+        Some(varint::zigzag_32(raw))
+    }
+
+    #[inline(always)]
+    fn pass_byte(&mut self) {
+        self.bits >>= 8;
+        self.taken += 1;
+    }
+}
+
+/// Reads the record at `at`, and says where the next one begins.
+#[inline(never)]
 fn read_frame(bytes: &[u8], mut at: usize) -> Result<(Raw, usize), Fault> {
     let length = read_length(bytes, &mut at)?.ok_or(Fault::Negative)?;
     let end = at.checked_add(length).ok_or(Fault::Short)?;
@@ -284,3 +360,65 @@ impl<'a> Iterator for Headers<'a> {
 }
 
 impl FusedIterator for Headers<'_> {}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{BatchBuilder, NewRecord};
+    use super::*;
+    use crate::random::Random;
+
+    /// Records of a batch, and bytes behind them.
+    fn bytes(records: &[NewRecord<'_>]) -> Vec<u8> {
+        let mut builder = BatchBuilder::new(0);
+        records.iter().for_each(|record| {
+            builder.record(*record);
+        });
+        let mut bytes = builder.build().unwrap().split_off(61);
+        bytes.extend_from_slice(&[0; 8]);
+        bytes
+    }
+
+    #[test]
+    fn short_records_are_read_the_short_way_and_alike() {
+        let long = vec![7; 5_000];
+        for key in [None, Some(&b""[..]), Some(b"k"), Some(&long[..200])] {
+            for value in [None, Some(&b""[..]), Some(b"value"), Some(&long[..100]), Some(&long[..4_000])] {
+                let record = |offset| NewRecord { offset, timestamp: 50 * offset, key, value, headers: &[] };
+                let bytes = bytes(&[record(0), record(90)]);
+                let first = read_short_frame(&bytes, 0).unwrap();
+                assert_eq!(read_frame(&bytes, 0).unwrap(), first);
+                let second = read_short_frame(&bytes, first.1).unwrap();
+                assert_eq!(read_frame(&bytes, first.1).unwrap(), second);
+                assert_eq!((second.0.offset_delta, second.0.timestamp_delta), (90, 4_500));
+                assert_eq!(second.1, bytes.len() - 8);
+            }
+        }
+        let headers = NewRecord { headers: &[(b"h", None)], ..NewRecord::default() };
+        let large = NewRecord { value: Some(&[0; 9_000]), ..NewRecord::default() };
+        for record in [headers, large] {
+            assert!(read_short_frame(&bytes(&[record]), 0).is_none());
+            assert!(read_frame(&bytes(&[record]), 0).is_ok());
+        }
+    }
+
+    #[test]
+    fn whatever_the_bytes_what_is_read_the_short_way_is_read_alike() {
+        let mut random = Random::new(7);
+        let value = [3; 20];
+        let whole = bytes(&[NewRecord { key: Some(b"key"), value: Some(&value), ..NewRecord::default() }]);
+        let mut short = 0;
+        for _ in 0..200_000 {
+            let mut bytes = whole.clone();
+            for _ in 0..random.below(4) {
+                let at = random.below(bytes.len() as u64) as usize;
+                bytes[at] = random.next_u64() as u8;
+            }
+            bytes.truncate(random.below(bytes.len() as u64 + 1) as usize);
+            if let Some(read) = read_short_frame(&bytes, 0) {
+                short += 1;
+                assert_eq!(read_frame(&bytes, 0), Ok(read), "{bytes:?}");
+            }
+        }
+        assert!(short > 1_000, "{short}");
+    }
+}

@@ -53,7 +53,7 @@ fn read_long(bytes: &[u8], at: &mut usize, first: u64) -> Result<u64, Fault> {
     Err(Fault::Number)
 }
 
-const fn zigzag_32(raw: u32) -> i32 {
+pub(super) const fn zigzag_32(raw: u32) -> i32 {
     (raw >> 1) as i32 ^ -((raw & 1) as i32)
 }
 
