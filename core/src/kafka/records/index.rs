@@ -66,7 +66,9 @@ pub fn index_at(
         return Err(RecordsError::Buffer);
     }
     if into.index.is_empty() {
-        *into = Entries { data, layout: Layout::Record, ..Entries::default() };
+        // The index keeps what the caller reserved for it.
+        (into.data, into.layout) = (data, Layout::Record);
+        into.spans.clear();
     } else if into.layout != Layout::Record || range_in(&data, &into.data) != Some(0..into.data.len()) {
         return Err(RecordsError::Buffer);
     }
