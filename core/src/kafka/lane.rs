@@ -67,6 +67,16 @@ impl Part {
                 batch.verify()?;
             }
             let (at, batch) = (*at, batch.clone());
+            if first {
+                // For all of the piece at once, as far as those to come are like this one.
+                let alike = if compressed { 1 } else { (self.data.len() - at).div_ceil(batch.size().max(1)) };
+                let records = batch.count as usize;
+                let most = batch.size() * alike / records::RECORD_MIN;
+                piece
+                    .entries
+                    .index
+                    .reserve(records.saturating_mul(alike).min(count.saturating_add(records)).min(most));
+            }
             if batch.last_offset >= from && self.aborted.keeps(&batch) {
                 match compressed {
                     true => {
