@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ack::Slot;
 use crate::backoff::Backoff;
-use crate::delivery::Assignment;
+use crate::delivery::{Assignment, Reason};
 use crate::stream::{Epoch, ShardId, StreamKey};
 use crate::time::Instant;
 
@@ -79,6 +79,8 @@ pub(super) struct Partition {
     /// Most bytes asked for at once; grows where a batch doesn't fit.
     pub(super) bytes_max: usize,
     pub(super) high_watermark: i64,
+    /// The position was lost: where it was, and why, until it is known where reading goes on.
+    pub(super) lost: Option<(i64, Reason)>,
     /// The operator was told that it can't be read.
     pub(super) stalled: bool,
 }
@@ -169,6 +171,7 @@ impl Partitions {
             filed: None,
             bytes_max,
             high_watermark: -1,
+            lost: None,
             stalled: false,
         });
         Some(slot)

@@ -71,7 +71,7 @@ impl Machine {
         partition.retry_at = now;
         (partition.position, partition.position_epoch) = (0, -1);
         (partition.handed, partition.handed_epoch, partition.committed) = (-1, -1, -1);
-        (partition.replica, partition.stalled) = (None, false);
+        (partition.replica, partition.stalled, partition.lost) = (None, false, None);
         if let Some(leader) = leader {
             (partition.leader, partition.leader_epoch) = (leader.broker, leader.epoch);
         }
@@ -116,6 +116,12 @@ impl Machine {
     /// Reading goes on somewhere else in the same partition: a new epoch, as sequences only grow
     /// within one.
     pub(super) fn relocate(&mut self, slot: Slot, to: i64, reason: Reason) {
+        self.begin_elsewhere(slot, to, reason);
+        self.tell_repositioned(slot);
+        self.mend(slot);
+    }
+
+    fn begin_elsewhere(&mut self, slot: Slot, to: i64, reason: Reason) {
         let from = self.partitions.at(slot).position;
         let stalled = self.partitions.at(slot).stalled;
         self.release(slot);
@@ -126,11 +132,19 @@ impl Machine {
         (partition.position, partition.position_epoch) = (to, -1);
         (partition.handed, partition.handed_epoch) = (-1, -1);
         partition.stalled = stalled;
-        let shard = partition.assignment();
+        // Lost again before it was found: what was read last is what counts.
+        partition.lost.get_or_insert((from, reason));
         self.partitions.set(slot, Stage::Fetching);
         self.announce(slot);
-        self.desk.notice(Notice::Repositioned { shard, from: seq_of(from), to: seq_of(to), reason });
-        self.mend(slot);
+    }
+
+    /// The operator is told where reading goes on, once that is known.
+    fn tell_repositioned(&mut self, slot: Slot) {
+        let partition = self.partitions.at_mut(slot);
+        if let Some((from, reason)) = partition.lost.take() {
+            let (shard, to) = (partition.assignment(), seq_of(partition.position));
+            self.desk.notice(Notice::Repositioned { shard, from: seq_of(from), to, reason });
+        }
     }
 
     /// Tells the operator once that a partition can't be read.
@@ -193,7 +207,7 @@ impl Machine {
         }
     }
 
-    fn tell_too_many(&mut self) {
+    pub(super) fn tell_too_many(&mut self) {
         let words = "more partitions than limits.shards_max allows: the rest is not read";
         let reason = Reason::Error(Error::Options(words.into()));
         if !std::mem::replace(&mut self.too_many_said, true) {
@@ -465,6 +479,7 @@ impl Machine {
                         partition.handed = answer.offset;
                     }
                     self.partitions.set(slot, Stage::Fetching);
+                    self.tell_repositioned(slot);
                     self.mend(slot);
                 }
                 // Nothing is that late: whatever comes next is.
@@ -590,7 +605,7 @@ impl Machine {
             return self.fail(Error::Options(words.into()));
         };
         let from = self.partitions.at(slot).position;
-        self.relocate(slot, from, reason);
+        self.begin_elsewhere(slot, from, reason);
         self.partitions.set(slot, Stage::Place(spot));
     }
 
