@@ -210,7 +210,10 @@ impl Machine {
         let Some(known) = self.cluster.topic_mut(topic) else { return };
         if index >= known.leaders.len() {
             // Partitions are numbered from 0 without gaps; an answer that counts otherwise is cut.
-            if index >= max || index > known.leaders.len() {
+            if index >= max {
+                return self.tell_too_many();
+            }
+            if index > known.leaders.len() {
                 return;
             }
             known.leaders.push(leader.clone());
