@@ -15,7 +15,10 @@ fn cluster() -> Cluster {
 
 fn commits(world: &World) -> Vec<(i32, i64)> {
     let topics = world.all::<OffsetCommitRequest>().into_iter().flat_map(|commit| &commit.topics);
-    topics.flat_map(|topic| &topic.partitions).map(|part| (part.partition_index, part.committed_offset)).collect()
+    topics
+        .flat_map(|topic| &topic.partitions)
+        .map(|part| (part.partition_index, part.committed_offset))
+        .collect()
 }
 
 #[test]
@@ -80,6 +83,7 @@ fn errors_of_one_partition_do_not_hold_the_others_up() {
     world.until(secs(5), |world| world.count::<OffsetCommitRequest>() >= 2);
     let again = world.all::<OffsetCommitRequest>()[1].topics[0].partitions.clone();
     assert_eq!(again.iter().map(|part| part.partition_index).collect::<Vec<_>>(), [0]);
+    world.run(secs(1));
     assert_eq!(world.outcome(Ask::Commit, secs(2)), Outcome::Committed { messages: 0 });
 }
 
@@ -97,6 +101,7 @@ fn the_metadata_is_committed_with_each_offset() {
 fn immediate_commits_before_it_hands_out() {
     for options in [classic(), newer(), resumable()] {
         let mut world = World::new(options.auto_commit(AutoCommit::Immediate), cluster());
+        world.settle();
         for _ in 0..5_000 {
             if world.got.len() == 20 {
                 break;
@@ -106,7 +111,10 @@ fn immediate_commits_before_it_hands_out() {
             for index in 0..2 {
                 let got = world.offsets("orders", index).last().copied();
                 let committed = world.committed("orders", index);
-                assert!(got.is_none_or(|got| Some(got) < committed), "{got:?} was handed out, {committed:?} committed");
+                assert!(
+                    got.is_none_or(|got| Some(got) < committed),
+                    "{got:?} was handed out, {committed:?} committed"
+                );
             }
         }
         assert_eq!(world.got.len(), 20);
@@ -188,6 +196,9 @@ fn a_restart_goes_on_at_exactly_the_next_message() {
         cluster.produce("orders", 0, 2);
         let mut world = World::new(options, cluster);
         world.run(secs(5));
-        assert_eq!(world.got.iter().map(|got| (got.part.1, got.offset)).collect::<Vec<_>>(), [(0, 10), (0, 11)]);
+        assert_eq!(
+            world.got.iter().map(|got| (got.part.1, got.offset)).collect::<Vec<_>>(),
+            [(0, 10), (0, 11)]
+        );
     }
 }

@@ -44,13 +44,15 @@ fn a_session_says_only_what_changed() {
     world.until(secs(10), |world| world.owned().len() == 3);
     world.run(secs(2));
     let forgets = |fetch: &&&FetchRequest| !fetch.forgotten_topics_data.is_empty();
-    let forgotten = world.all::<FetchRequest>().iter().find(forgets).map(|fetch| &fetch.forgotten_topics_data);
+    let forgotten =
+        world.all::<FetchRequest>().iter().find(forgets).map(|fetch| &fetch.forgotten_topics_data);
     match forgotten {
         Some(forgotten) => assert_eq!(forgotten[0].partitions, [2]),
         // A session anew is right as well.
         None => assert_eq!(world.cluster.sessions_made, 2),
     }
-    let read: BTreeSet<_> = world.cluster.sessions.values().flat_map(|session| session.parts.keys()).cloned().collect();
+    let read: BTreeSet<_> =
+        world.cluster.sessions.values().flat_map(|session| session.parts.keys()).cloned().collect();
     assert_eq!(read, [0, 1, 3].map(|index| part("orders", index)).into());
 }
 
@@ -175,7 +177,9 @@ fn a_throttled_broker_is_left_in_peace() {
     });
     world.produce("orders", 0, 1);
     world.until(secs(1), |world| world.got.len() == 21);
-    let (at, count) = (world.now, |world: &World| world.places::<FetchRequest>().iter().filter(|(_, node)| *node == 1).count());
+    let (at, count) = (world.now, |world: &World| {
+        world.places::<FetchRequest>().iter().filter(|(_, node)| *node == 1).count()
+    });
     let before = count(&world);
     world.run(millis(2_900));
     assert_eq!(count(&world), before, "it was asked within its three seconds");
@@ -241,7 +245,11 @@ fn who_takes_nothing_for_too_long_leaves_and_comes_back() {
         let start = world.now;
         world.until(secs(12), left);
         assert!(world.now.since(start) >= secs(9), "it left after {:?}", world.now.since(start));
-        assert!(world.notices.iter().any(|notice| matches!(notice, Notice::Stalled { .. })), "{:?}", world.notices);
+        assert!(
+            world.notices.iter().any(|notice| matches!(notice, Notice::Stalled { .. })),
+            "{:?}",
+            world.notices
+        );
         // As long as nothing is taken it stays away.
         world.run(secs(60));
         assert!(left(&world));

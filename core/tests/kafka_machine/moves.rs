@@ -2,8 +2,8 @@
 
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{
-    Command, ConsumerOptions, Event, Instant, Limits, Machine as _, Notice, Outcome, Position, Request as Ask,
-    RequestError, Reset, SeqNo, ShardId, Start, StreamKey, Timestamp,
+    Command, ConsumerOptions, Event, Instant, Limits, Machine as _, Notice, Outcome, Position,
+    Request as Ask, RequestError, Reset, SeqNo, ShardId, Start, StreamKey, Timestamp,
 };
 
 use crate::basics::{classic, newer, resumable};
@@ -47,7 +47,10 @@ fn an_error_of_offset_fetch_never_resets() {
                 world.run(secs(60));
                 assert_eq!(world.count::<ListOffsetsRequest>(), 0, "error {error} led to the reset policy");
                 assert!(world.got.iter().all(|got| got.offset >= 25), "error {error}");
-                assert!(world.got.len() == 10 || world.ended(), "error {error}: {} messages", world.got.len());
+                if world.got.len() != 10 && !world.ended() {
+                    world.report();
+                    panic!("error {error}: {} messages", world.got.len());
+                }
             }
         }
     }
@@ -59,7 +62,8 @@ fn a_position_out_of_range_follows_the_policy() {
         [(Reset::Earliest, Some((20..30).collect())), (Reset::Latest, Some(vec![])), (Reset::None, None)]
     {
         let mut cluster = cluster();
-        cluster.group.committed = [0, 1].map(|index| (part("orders", index), (if index == 0 { 5 } else { 30 }, None))).into();
+        cluster.group.committed =
+            [0, 1].map(|index| (part("orders", index), (if index == 0 { 5 } else { 30 }, None))).into();
         let log = cluster.log("orders", 0);
         log.start = 20;
         log.batches.retain(|batch| batch.last >= 20);
@@ -73,7 +77,8 @@ fn a_position_out_of_range_follows_the_policy() {
                     matches!(notice, Notice::Repositioned { from, to: there, .. }
                         if *from == SeqNo::offset(5) && *there == SeqNo::offset(to))
                 });
-                assert!(said, "{reset:?}: {:?}", world.notices);
+                let said_so = world.notices.iter().map(ToString::to_string).collect::<Vec<_>>();
+                assert!(said, "{reset:?}: {said_so:?}");
                 world.produce("orders", 0, 1);
                 world.until(secs(3), |world| world.offsets("orders", 0).last() == Some(&30));
             }
@@ -101,6 +106,7 @@ fn a_log_that_was_cut_off_is_read_from_where_it_parts() {
         if !with_epochs {
             // Before Fetch 12 the leader is asked by OffsetForLeaderEpoch.
             cluster.versions.insert(FetchRequest::KEY, (4, 11));
+            cluster.hints = false;
         }
         let mut world = World::new(classic(), cluster);
         world.until(secs(5), |world| world.got.len() == 60);
@@ -293,7 +299,11 @@ fn shards_are_bounded_and_what_is_left_out_is_said() {
     let mut world = World::new(resumable().limits(limits), Cluster::new(1, &[("orders", 5)]));
     world.run(secs(5));
     assert_eq!(world.owned().len(), 3);
-    assert!(world.notices.iter().any(|notice| notice.to_string().contains("shards_max")), "{:?}", world.notices);
+    assert!(
+        world.notices.iter().any(|notice| notice.to_string().contains("shards_max")),
+        "{:?}",
+        world.notices
+    );
     let streams = ["a", "b", "c", "d"];
     let mut limits = Limits::default();
     limits.shards_max = 3;

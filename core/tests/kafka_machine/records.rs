@@ -153,7 +153,11 @@ fn what_is_damaged_is_never_delivered_and_asked_for_again() {
     let before = world.count::<FetchRequest>();
     world.run(secs(60));
     assert_eq!(world.offsets("orders", 0).len(), 15);
-    assert!(world.count::<FetchRequest>() - before < 400, "{} fetches", world.count::<FetchRequest>() - before);
+    assert!(
+        world.count::<FetchRequest>() - before < 400,
+        "{} fetches",
+        world.count::<FetchRequest>() - before
+    );
     let said = |notice: &&Notice| matches!(notice, Notice::Stalled { shard: Some(shard), .. } if shard.shard.number() == 0);
     assert!(world.notices.iter().any(|notice| said(&notice)), "{:?}", world.notices);
     assert!(!world.ended());
@@ -183,7 +187,8 @@ fn a_batch_larger_than_what_is_asked_for_is_read_all_the_same() {
     let mut world = World::new(classic().kafka(kafka), cluster);
     // A broker that doesn't give the first batch whole, unless all of it is asked for.
     world.on::<FetchRequest>(usize::MAX, |request, answer| {
-        let room = request.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.partition_max_bytes);
+        let room =
+            request.topics.iter().flat_map(|topic| &topic.partitions).map(|part| part.partition_max_bytes);
         let room = room.max().unwrap_or(100) as usize;
         damage(answer, |records| records.truncate(room));
         Fate::Reply

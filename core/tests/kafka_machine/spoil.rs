@@ -35,7 +35,9 @@ impl Tape {
     fn code(&self) -> i16 {
         match self.next() {
             byte @ 0..=140 => i16::from(byte) - 1,
-            byte @ 141..=240 => [1, 3, 6, 14, 15, 16, 22, 25, 27, 74, 75, 79, 100, 110, 113][usize::from(byte) % 15],
+            byte @ 141..=240 => {
+                [1, 3, 6, 14, 15, 16, 22, 25, 27, 74, 75, 79, 100, 110, 113][usize::from(byte) % 15]
+            }
             241..=247 => i16::MIN,
             _ => i16::MAX,
         }
@@ -155,7 +157,10 @@ impl Spoil for FindCoordinatorResponse {
     fn spoil(&mut self, tape: &Tape) {
         match tape.below(3) {
             0 => tape.list(&mut self.coordinators),
-            1 => self.coordinators.iter_mut().for_each(|one| one.error_code = [14, 15, 16, 3, -1][tape.below(5)]),
+            1 => self
+                .coordinators
+                .iter_mut()
+                .for_each(|one| one.error_code = [14, 15, 16, 3, -1][tape.below(5)]),
             _ => self.coordinators.iter_mut().for_each(|one| one.port = tape.i32()),
         }
     }
@@ -242,7 +247,8 @@ fn spoil_data(data: &mut FetchResponsePartitionData, tape: &Tape) {
         }
         7 => data.preferred_read_replica = tape.i32(),
         8 => {
-            let one = |_| FetchResponseAbortedTransaction { producer_id: tape.i64(), first_offset: tape.i64() };
+            let one =
+                |_| FetchResponseAbortedTransaction { producer_id: tape.i64(), first_offset: tape.i64() };
             data.aborted_transactions = Some((0..tape.below(4)).map(one).collect());
         }
         _ => {
@@ -315,7 +321,9 @@ impl Spoil for JoinGroupResponse {
         match tape.below(5) {
             0 | 1 => self.error_code = tape.code(),
             2 => tape.list(&mut self.members),
-            3 => self.members.iter_mut().for_each(|member| member.metadata = Bytes::from(vec![tape.next(); 9])),
+            3 => {
+                self.members.iter_mut().for_each(|member| member.metadata = Bytes::from(vec![tape.next(); 9]))
+            }
             _ => self.generation_id = tape.i32(),
         }
     }
@@ -330,7 +338,8 @@ impl Spoil for SyncGroupResponse {
                 let topic = "orders".to_owned();
                 let partitions = (0..tape.below(5)).map(|_| tape.i32()).collect();
                 let one = ConsumerProtocolAssignmentTopicPartition { topic, partitions };
-                let assignment = ConsumerProtocolAssignment { assigned_partitions: vec![one], user_data: None };
+                let assignment =
+                    ConsumerProtocolAssignment { assigned_partitions: vec![one], user_data: None };
                 self.assignment = write_embedded(1, &assignment).unwrap();
             }
         }

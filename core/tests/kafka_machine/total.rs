@@ -188,13 +188,19 @@ fn run(options: &ConsumerOptions, tape: &[u8], single: bool) -> Ran {
     }
 }
 
+const CASES: u32 = 40;
+
 /// Sparse: most bytes are as they would be without it.
 fn tapes(len: usize) -> impl Strategy<Value = Vec<u8>> {
     prop::collection::vec(prop_oneof![2 => any::<u8>(), 1 => 0..24_u8, 1 => 225..=255_u8], 0..len)
 }
 
 fn cases(count: u32, test: impl Fn(ConsumerOptions, Vec<u8>)) {
-    let config = ProptestConfig { max_shrink_iters: 40, failure_persistence: None, ..ProptestConfig::with_cases(count) };
+    let config = ProptestConfig {
+        max_shrink_iters: 40,
+        failure_persistence: None,
+        ..ProptestConfig::with_cases(count)
+    };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));
     runner
         .run(&(all_options(), tapes(200)), |(options, tape)| {
@@ -207,13 +213,13 @@ fn cases(count: u32, test: impl Fn(ConsumerOptions, Vec<u8>)) {
 #[test]
 fn nothing_makes_it_panic_or_spin_and_when_it_stops_it_goes_on() {
     let (failed, alive, messages) = (Cell::new(0), Cell::new(0), Cell::new(0));
-    cases(400, |options, tape| {
+    cases(CASES, |options, tape| {
         let ran = run(&options, &tape, false);
         failed.set(failed.get() + u32::from(ran.failed));
         alive.set(alive.get() + u32::from(ran.alive));
         messages.set(messages.get() + ran.got.len());
     });
-    println!("of 400 {} failed, {} went on; {} messages", failed.get(), alive.get(), messages.get());
+    println!("of {CASES} {} failed, {} went on; {} messages", failed.get(), alive.get(), messages.get());
     assert!(alive.get() > 100 && messages.get() > 2_000, "nothing was tested");
 }
 
