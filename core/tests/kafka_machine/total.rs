@@ -152,6 +152,8 @@ fn run(options: &ConsumerOptions, bytes: &[u8], single: bool, quiet: bool) -> Ra
     let _ = world.ask(Ask::Resume);
     let all = world.cluster.all_parts();
     world.cluster.group.retarget(all);
+    // What a spoiled assignment said stands until the group assigns again.
+    world.cluster.group.rebalancing = true;
     world.settle();
     world.run(secs(60));
     // A seek or a rewind may have left it with a part.
@@ -197,7 +199,7 @@ fn run(options: &ConsumerOptions, bytes: &[u8], single: bool, quiet: bool) -> Ra
 }
 
 /// A run of a few seconds; more by PROPTEST_CASES, which proptest knows too.
-const CASES: u32 = 64;
+const CASES: u32 = 48;
 
 /// Sparse: most bytes are as they would be without it.
 fn tapes(len: usize) -> impl Strategy<Value = Vec<u8>> {
@@ -208,7 +210,7 @@ fn cases(count: u32, test: impl Fn(ConsumerOptions, Vec<u8>)) {
     let asked = std::env::var("PROPTEST_CASES").ok().and_then(|count| count.parse().ok());
     let count = asked.unwrap_or(count);
     let config = ProptestConfig {
-        max_shrink_iters: 40,
+        max_shrink_iters: 16,
         failure_persistence: None,
         ..ProptestConfig::with_cases(count)
     };
@@ -231,13 +233,13 @@ fn nothing_makes_it_panic_or_spin_and_when_it_stops_it_goes_on() {
         messages.set(messages.get() + ran.got.len());
     });
     println!("of {CASES} {} failed, {} went on; {} messages", failed.get(), alive.get(), messages.get());
-    assert!(alive.get() > CASES / 4 && messages.get() > 1_000, "nothing was tested");
+    assert!(alive.get() > CASES / 4 && messages.get() > 10 * CASES as usize, "nothing was tested");
 }
 
 #[test]
 fn the_same_events_give_the_same_commands_and_single_bytes_the_same_deliveries() {
     let messages = Cell::new(0);
-    cases(CASES / 4, |options, tape| {
+    cases(CASES / 6, |options, tape| {
         let first = run(&options, &tape, false, false);
         let again = run(&options, &tape, false, false);
         assert!(first.transcript == again.transcript, "not the same again");
@@ -246,7 +248,7 @@ fn the_same_events_give_the_same_commands_and_single_bytes_the_same_deliveries()
         assert_eq!(first.lane, single.lane);
         messages.set(messages.get() + first.got.len());
     });
-    assert!(messages.get() > 200, "nothing was tested");
+    assert!(messages.get() > 60, "nothing was tested");
 }
 
 proptest! {
