@@ -410,6 +410,13 @@ impl Machine {
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
             ErrorCode::REBALANCE_IN_PROGRESS => self.rejoin(),
             ErrorCode::STALE_MEMBER_EPOCH => self.membership.heartbeat_at = self.now,
+            // Resumable is no member: others are, of the group of this host.
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH
+                if !self.is_member() =>
+            {
+                self.tell_group_stalled(fault::error_of(code, command, None));
+                self.wait_a_while();
+            }
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH => {
                 self.lose_membership(code)
             }

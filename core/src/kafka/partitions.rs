@@ -79,7 +79,7 @@ pub(super) struct Partition {
     /// Most bytes asked for at once; grows where a batch doesn't fit.
     pub(super) bytes_max: usize,
     pub(super) high_watermark: i64,
-    /// Where the position was when it was lost, and why: told once the new one is known.
+    /// The position was lost: where it was, and why, until it is known where reading goes on.
     pub(super) lost: Option<(i64, Reason)>,
     /// The operator was told that it can't be read.
     pub(super) stalled: bool,
