@@ -2,6 +2,8 @@
 # Helpers of tests/run: what the machine needs, one step at a time, one verdict. Sourced, not run.
 
 logs=${CARGO_TARGET_DIR:-target}/tests-run
+# Of the steps that run tests: what the verdict counts.
+test_logs=("$logs"/{tests,live,timeline,simulator,mutations}.log)
 policy=/usr/sbin/policy-rc.d
 failed=()
 sudo=()
@@ -16,7 +18,7 @@ refuse() {
 }
 
 begin() {
-    rm -f "$logs"/tests.log "$logs"/live.log
+    rm -f "${test_logs[@]}"
     trap at_exit EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
@@ -219,8 +221,8 @@ stop_step() {
 
 # The figures of all cargo test runs, on a line of their own.
 count_tests() {
-    # Only one of the two is there: that the other isn't is no failure.
-    { cat "$logs"/tests.log "$logs"/live.log 2>/dev/null || true; } | awk '
+    # No mode has all of them: that one isn't there is no failure.
+    { cat "${test_logs[@]}" 2>/dev/null || true; } | awk '
         /^test result:/ { for (i = 2; i <= NF; i++) { if ($i == "passed;") p += $(i-1); if ($i == "failed;") f += $(i-1) } }
         END { printf "%d passed, %d failed\n", p, f }'
 }

@@ -1,20 +1,55 @@
 //! The machine that a URL asks for.
 
 use bytes::BytesMut;
-use tidegate_core::redis;
 use tidegate_core::{
     Command, ConnId, ConsumerOptions, Delivery, Error, Event, HostId, Instant, Machine, Request,
     RequestError, Setup, Stats, Ticket,
 };
+use tidegate_core::{kafka, redis};
 
 use crate::host;
 use crate::url::StreamUrl;
+
+/// Whose streams are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Backend {
+    /// Redis Streams.
+    Redis,
+    /// Apache Kafka.
+    Kafka,
+}
+
+impl Backend {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Redis, Self::Kafka];
+
+    /// Its name: the scheme of its URLs, and what its traces begin with.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Redis => "redis",
+            Self::Kafka => "kafka",
+        }
+    }
+
+    /// The one of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|backend| backend.name() == name)
+    }
+}
+
+impl std::fmt::Display for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.name())
+    }
+}
 
 /// The machine of any backend.
 pub struct AnyMachine(Kind);
 
 enum Kind {
     Redis(Box<redis::Machine>),
+    Kafka(Box<kafka::Machine>),
 }
 
 impl AnyMachine {
@@ -23,9 +58,17 @@ impl AnyMachine {
     /// # Errors
     /// [`Error::Options`] and [`Error::Identity`]: what to change in the setup.
     pub fn new(url: &StreamUrl, setup: Setup) -> Result<Self, Error> {
-        match url.backend() {
-            "redis" => Ok(Self(Kind::Redis(Box::new(redis::Machine::new(setup)?)))),
-            other => Err(Error::Options(format!("{other} is not supported yet").into())),
+        Self::of(url.backend(), setup)
+    }
+
+    /// The machine of `backend`, made from `setup`: for a trace that is done again.
+    ///
+    /// # Errors
+    /// As [`new`](Self::new).
+    pub fn of(backend: Backend, setup: Setup) -> Result<Self, Error> {
+        match backend {
+            Backend::Redis => Ok(Self(Kind::Redis(Box::new(redis::Machine::new(setup)?)))),
+            Backend::Kafka => Ok(Self(Kind::Kafka(Box::new(kafka::Machine::new(setup)?)))),
         }
     }
 }
@@ -34,6 +77,7 @@ impl std::fmt::Debug for AnyMachine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self.0 {
             Kind::Redis(_) => "AnyMachine(redis)",
+            Kind::Kafka(_) => "AnyMachine(kafka)",
         })
     }
 }
@@ -66,6 +110,7 @@ macro_rules! each {
     ($any:expr, $machine:ident => $call:expr) => {
         match $any {
             Kind::Redis($machine) => $call,
+            Kind::Kafka($machine) => $call,
         }
     };
 }

@@ -370,8 +370,35 @@ impl Lane {
             }
             Delivery::End => self.terminal = Some(Ok(())),
             Delivery::Failed(error) => self.terminal = Some(Err(error.into())),
+            Delivery::Revoked(shard) => {
+                // Whoever has it now reads it again: here it would only be read twice.
+                self.withdraw_shard(&shard);
+                self.queue.push_back(Delivery::Revoked(shard));
+            }
             between => self.queue.push_back(between),
         }
+    }
+
+    /// What waits here of one assignment is not handed out any more.
+    fn withdraw_shard(&mut self, shard: &Assignment) {
+        let of_it = |batch: &Batch| {
+            let source = batch.source();
+            (source.shard, source.epoch) == (shard.shard, shard.epoch) && source.stream == shard.stream
+        };
+        if self.current.as_ref().is_some_and(of_it) {
+            self.current = None;
+        }
+        let (batches, messages, bytes) =
+            (&mut self.queued_batches, &mut self.queued_messages, &mut self.queued_bytes);
+        self.queue.retain(|delivery| match delivery {
+            Delivery::Batch(batch) if of_it(batch) => {
+                *batches -= 1;
+                *messages -= batch.len();
+                *bytes -= batch.bytes();
+                false
+            }
+            _ => true,
+        });
     }
 
     /// Messages that wait here.
@@ -425,5 +452,41 @@ fn push(ranges: &mut Vec<AckRange>, range: AckRange) {
             last.end = range.end;
         }
         _ => ranges.push(range),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_core::message::{Entries, Entry, Source};
+    use tidegate_core::{Epoch, SeqNo, ShardId, Timestamp};
+
+    use super::*;
+
+    fn batch(shard: u64, epoch: u64, len: u64) -> Delivery {
+        let entry =
+            |at| Entry { seq: SeqNo::offset(at), timestamp: Timestamp::default(), deliveries: 1, place: 0 };
+        let source =
+            Source { stream: "s".into(), shard: ShardId::new(shard), epoch: Epoch(epoch), segment: None };
+        let index = (0..len).map(entry).collect();
+        Delivery::Batch(Batch::new(source, Entries { index, ..Entries::default() }))
+    }
+
+    #[test]
+    fn what_waits_of_a_shard_that_is_revoked_is_not_handed_out() {
+        let mut lane = Lane::new(false, 1, Share { messages: 100, bytes: 100 });
+        for (shard, epoch, len) in [(0, 1, 3), (1, 1, 2), (0, 1, 4), (0, 2, 5)] {
+            lane.put(batch(shard, epoch, len));
+        }
+        // One of them was begun.
+        assert!(matches!(lane.take_message().0, Attempt::Took(_)));
+        let revoked = Assignment { stream: "s".into(), shard: ShardId::ZERO, epoch: Epoch(1) };
+        lane.put(Delivery::Revoked(revoked));
+        assert_eq!(lane.waiting(), 2 + 5);
+        let mut left = Vec::new();
+        while let (Attempt::Took(message), _) = lane.take_message() {
+            left.push((message.shard().number(), message.batch().source().epoch.0));
+        }
+        assert_eq!(left, [[(1, 1); 2].as_slice(), [(0, 2); 5].as_slice()].concat());
+        assert!(lane.room().is_left());
     }
 }

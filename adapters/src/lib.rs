@@ -97,12 +97,13 @@ mod trace;
 mod url;
 
 pub use tidegate_core::{
-    AckRange, Assignment, AutoCommit, Batch, Cause, ClaimOptions, Consumer, ConsumerError, ConsumerGroup,
-    ConsumerId, ConsumerMode, ConsumerOptions, Endpoint, Error, HostId, Limits, Message, MessageRef,
-    Messages, Notice, Position, Reason, RequestError, SeqNo, ShardId, Start, Stats, StreamKey, Timestamp,
+    AckRange, Assignment, AssignorKind, AutoCommit, Batch, Cause, ClaimOptions, Consumer, ConsumerError,
+    ConsumerGroup, ConsumerId, ConsumerMode, ConsumerOptions, Endpoint, Error, GroupProtocol, HostId,
+    Isolation, KafkaOptions, Limits, Message, MessageRef, Messages, Notice, Position, Reason, RequestError,
+    Reset, SeqNo, ShardId, Start, Stats, StreamKey, Timestamp,
 };
 
-pub use any::{AnyMachine, setup};
+pub use any::{AnyMachine, Backend, setup};
 #[cfg(feature = "tokio")]
 pub use connect::{connect, connect_with};
 pub use handle::{CLOSE_DEADLINE, Handle, MessageStream, drive};

@@ -8,24 +8,31 @@ use percent_encoding::percent_decode_str;
 use tidegate_core::{ConsumerError, ConsumerOptions, Endpoint, Error, Login, Secret, StreamKey};
 use url::{Host, Url, form_urlencoded};
 
-const REDIS_PORT: u16 = 6379;
+use crate::any::Backend;
 
 /// Which servers, which streams:
-/// `redis://[user:password@]host[:port][,host[:port]…]/stream[,stream…][?db=N]`.
 ///
-/// The port is 6379 unless it is named. An IPv6 address stands in brackets. User, password and
-/// streams are percent-decoded, streams to any bytes: a comma in a name is `%2C`. `Debug` and
-/// `Display` show no password.
+/// - `redis://[user:password@]host[:port][,host[:port]…]/stream[,stream…][?db=N]`
+/// - `kafka://[user:password@]host[:port][,host[:port]…]/topic[,topic…]`
+///
+/// The port is 6379, or 9092, unless it is named. An IPv6 address stands in brackets. User,
+/// password and streams are percent-decoded, a Redis stream to any bytes: a comma in its name is
+/// `%2C`. Kafka's user and password are for SASL PLAIN. `Debug` and `Display` show no password.
 ///
 /// ```
-/// # use tidegate::StreamUrl;
+/// # use tidegate::{Backend, StreamUrl};
 /// let url: StreamUrl = "redis://:secret@localhost/orders,returns?db=2".parse()?;
 /// assert_eq!(url.streams().len(), 2);
 /// assert_eq!(url.to_string(), "redis://:…@localhost:6379/orders,returns?db=2");
+///
+/// let url: StreamUrl = "kafka://one,two:9093/orders".parse()?;
+/// assert_eq!(url.backend(), Backend::Kafka);
+/// assert_eq!(url.endpoints()[0].port, 9092);
 /// # Ok::<(), tidegate::UrlError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct StreamUrl {
+    backend: Backend,
     endpoints: Vec<Endpoint>,
     streams: Vec<StreamKey>,
     login: Option<Login>,
@@ -37,17 +44,17 @@ pub struct StreamUrl {
 #[non_exhaustive]
 pub enum UrlError {
     /// There is no `scheme://`.
-    #[error("the URL has no scheme: write redis://host/stream")]
+    #[error("the URL has no scheme: write redis://host/stream or kafka://host/topic")]
     NoScheme,
     /// The scheme is none of a stream's.
-    #[error("'{0}' is no scheme of a stream: use redis://")]
+    #[error("'{0}' is no scheme of a stream: use redis:// or kafka://")]
     UnknownScheme(Box<str>),
     /// The scheme is meant to work, and doesn't yet.
-    #[error("{0}:// is not supported yet: use redis://")]
+    #[error("{0}:// is not supported yet: use redis:// or kafka://")]
     NotSupportedYet(Box<str>),
     /// There is no host, or an empty one in the list.
     #[error("the URL names no host, or an empty one: write {0}://host/stream")]
-    NoHost(Box<str>),
+    NoHost(Backend),
     /// A host can't be read.
     #[error(
         "'{0}', with what follows it, is no host[:port]: the port is 1 to 65535, an IPv6 address stands in brackets"
@@ -61,6 +68,9 @@ pub enum UrlError {
     /// A user without a password.
     #[error("the URL has a user but no password: write user:password@host")]
     NoPassword,
+    /// A password without a user, which Kafka always has.
+    #[error("the URL has a password but no user: write user:password@host")]
+    NoUser,
     /// User or password is not text.
     #[error("user or password is not UTF-8 after percent-decoding")]
     LoginText,
@@ -68,13 +78,20 @@ pub enum UrlError {
     #[error("a '%' in the {0} is not followed by two hex digits: write the '%' itself as %25")]
     Percent(&'static str),
     /// There is no stream, or an empty one in the list.
-    #[error("the URL names no stream, or an empty one: write redis://host/stream[,stream…]")]
-    NoStream,
+    #[error("the URL names no stream, or an empty one: write {0}://host/stream[,stream…]")]
+    NoStream(Backend),
+    /// No topic can have this name.
+    #[error(
+        "'{0}' is no name of a topic: it is 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', not . or .. alone"
+    )]
+    Topic(Box<str>),
     /// There is a fragment.
     #[error("the URL has a '#': in a stream's name write it as %23")]
     Fragment,
     /// A query parameter that means nothing here.
-    #[error("the URL's parameter '{0}' is unknown: there is db=N (in a stream's name write '?' as %3F)")]
+    #[error(
+        "the URL's parameter '{0}' is unknown: there is db=N, of Redis alone (in a stream's name write '?' as %3F)"
+    )]
     Parameter(Box<str>),
     /// The database is no number.
     #[error("db={0} is no database: it is a number from 0")]
@@ -88,9 +105,9 @@ impl From<UrlError> for ConsumerError {
 }
 
 impl StreamUrl {
-    /// The backend's name: `redis`.
-    pub fn backend(&self) -> &'static str {
-        "redis"
+    /// Whose streams they are.
+    pub fn backend(&self) -> Backend {
+        self.backend
     }
 
     /// The servers, in order; at least one.
@@ -131,9 +148,10 @@ impl FromStr for StreamUrl {
 
     fn from_str(text: &str) -> Result<Self, UrlError> {
         let (scheme, rest) = text.split_once("://").ok_or(UrlError::NoScheme)?;
-        match &*scheme.to_ascii_lowercase() {
-            "redis" => {}
-            scheme @ ("rediss" | "kafka" | "kafkas" | "stdio") => {
+        let backend = match &*scheme.to_ascii_lowercase() {
+            "redis" => Backend::Redis,
+            "kafka" => Backend::Kafka,
+            scheme @ ("rediss" | "kafkas" | "stdio") => {
                 return Err(UrlError::NotSupportedYet(scheme.into()));
             }
             // What precedes may be anything, a password too, if this is no URL at all.
@@ -141,14 +159,14 @@ impl FromStr for StreamUrl {
                 return Err(UrlError::UnknownScheme(other.into()));
             }
             _ => return Err(UrlError::NoScheme),
-        }
+        };
         let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
         let (authority, rest) = rest.split_at(end);
         let (login, hosts) = match authority.rsplit_once('@') {
-            Some((login, hosts)) => (parse_login(login)?, hosts),
+            Some((login, hosts)) => (parse_login(backend, login)?, hosts),
             None => (None, authority),
         };
-        let endpoints: Result<Vec<_>, _> = hosts.split(',').map(parse_host).collect();
+        let endpoints: Result<Vec<_>, _> = hosts.split(',').map(|host| parse_host(backend, host)).collect();
         // Behind an unescaped slash there may be the rest of a password, before it the start.
         let endpoints =
             endpoints.map_err(|error| if rest.contains('@') { UrlError::Unescaped } else { error })?;
@@ -157,12 +175,20 @@ impl FromStr for StreamUrl {
         }
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let names = path.strip_prefix('/').unwrap_or(path);
-        let streams: Result<Vec<_>, _> = names.split(',').map(parse_stream).collect();
-        Ok(Self { endpoints, streams: streams?, login, database: parse_query(query)? })
+        let streams: Result<Vec<_>, _> = names.split(',').map(|name| parse_stream(backend, name)).collect();
+        Ok(Self { backend, endpoints, streams: streams?, login, database: parse_query(backend, query)? })
     }
 }
 
-fn parse_login(text: &str) -> Result<Option<Login>, UrlError> {
+/// Where a broker listens unless it is told otherwise.
+fn port(backend: Backend) -> u16 {
+    match backend {
+        Backend::Redis => 6379,
+        Backend::Kafka => 9092,
+    }
+}
+
+fn parse_login(backend: Backend, text: &str) -> Result<Option<Login>, UrlError> {
     if text.is_empty() {
         return Ok(None);
     }
@@ -175,16 +201,20 @@ fn parse_login(text: &str) -> Result<Option<Login>, UrlError> {
     if password.is_empty() {
         return Err(UrlError::NoPassword);
     }
+    if user.is_none() && backend == Backend::Kafka {
+        return Err(UrlError::NoUser);
+    }
     Ok(Some(Login { user, password: Secret::new(decode(password)?) }))
 }
 
-fn parse_host(text: &str) -> Result<Endpoint, UrlError> {
+fn parse_host(backend: Backend, text: &str) -> Result<Endpoint, UrlError> {
     if text.is_empty() || text.starts_with(':') {
-        return Err(UrlError::NoHost("redis".into()));
+        return Err(UrlError::NoHost(backend));
     }
     // What stands where a port should may be a password whose host was forgotten.
     let shown = if text.starts_with('[') { text } else { text.split(':').next().unwrap_or_default() };
     let wrong = || UrlError::Host(shown.escape_debug().to_string().into());
+    // Of any scheme that has no port of its own.
     let url = Url::parse(&format!("redis://{text}/")).map_err(|_| wrong())?;
     let host = match url.host() {
         Some(Host::Domain(name)) => {
@@ -198,23 +228,35 @@ fn parse_host(text: &str) -> Result<Endpoint, UrlError> {
         Some(Host::Ipv6(address)) => address.to_string(),
         None => return Err(wrong()),
     };
-    match url.port().unwrap_or(REDIS_PORT) {
+    match url.port().unwrap_or(port(backend)) {
         0 => Err(wrong()),
         port => Ok(Endpoint::tcp(&host, port)),
     }
 }
 
-fn parse_stream(text: &str) -> Result<StreamKey, UrlError> {
-    match text {
-        "" => Err(UrlError::NoStream),
-        text => Ok(StreamKey::from(Bytes::from(decode(text, "stream's name")?))),
+fn parse_stream(backend: Backend, text: &str) -> Result<StreamKey, UrlError> {
+    if text.is_empty() {
+        return Err(UrlError::NoStream(backend));
     }
+    let name = decode(text, "stream's name")?;
+    if backend == Backend::Kafka && !is_topic(&name) {
+        // It may be the rest of a password that has a slash.
+        let shown = || UrlError::Topic(text.escape_debug().to_string().into());
+        return Err(if text.contains('@') { UrlError::Unescaped } else { shown() });
+    }
+    Ok(StreamKey::from(Bytes::from(name)))
 }
 
-fn parse_query(query: &str) -> Result<Option<u32>, UrlError> {
+/// As Kafka has it (`org.apache.kafka.common.internals.Topic`).
+fn is_topic(name: &[u8]) -> bool {
+    let is_legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
+    name.len() <= 249 && name.iter().all(is_legal) && name != b"." && name != b".."
+}
+
+fn parse_query(backend: Backend, query: &str) -> Result<Option<u32>, UrlError> {
     let mut database = None;
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-        if name != "db" {
+        if name != "db" || backend != Backend::Redis {
             return Err(UrlError::Parameter(name.escape_debug().to_string().into()));
         }
         let wrong = || UrlError::Database(value.escape_debug().to_string().into());
@@ -238,7 +280,7 @@ fn decode(text: &str, what: &'static str) -> Result<Vec<u8>, UrlError> {
 /// As it is written, with dots for the password.
 impl fmt::Display for StreamUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("redis://")?;
+        write!(f, "{}://", self.backend)?;
         if let Some(login) = &self.login {
             write!(f, "{}:…@", login.user.as_deref().unwrap_or_default().escape_debug())?;
         }

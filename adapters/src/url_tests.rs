@@ -67,16 +67,15 @@ fn what_is_wrong_and_how_to_mend_it() {
         ("a b://h/s", UrlError::NoScheme, "redis://"),
         ("http://h/s", UrlError::UnknownScheme("http".into()), "use redis://"),
         ("rediss://h/s", UrlError::NotSupportedYet("rediss".into()), "not supported yet"),
-        ("kafka://h/s", UrlError::NotSupportedYet("kafka".into()), "not supported yet"),
         ("kafkas://h/s", UrlError::NotSupportedYet("kafkas".into()), "not supported yet"),
         ("stdio:///s", UrlError::NotSupportedYet("stdio".into()), "not supported yet"),
-        ("redis:///s", UrlError::NoHost("redis".into()), "names no host"),
-        ("redis://:7000/s", UrlError::NoHost("redis".into()), "names no host"),
-        ("redis://a,,b/s", UrlError::NoHost("redis".into()), "empty one"),
+        ("redis:///s", UrlError::NoHost(Backend::Redis), "names no host"),
+        ("redis://:7000/s", UrlError::NoHost(Backend::Redis), "names no host"),
+        ("redis://a,,b/s", UrlError::NoHost(Backend::Redis), "empty one"),
         ("redis://h:x/s", host("h"), "'h'"),
         ("redis://h:70000/s", host("h"), "65535"),
         ("redis://h:0/s", host("h"), "1 to 65535"),
-        ("redis://::1/s", UrlError::NoHost("redis".into()), "no host"),
+        ("redis://::1/s", UrlError::NoHost(Backend::Redis), "no host"),
         ("redis://fe80::1/s", host("fe80"), "in brackets"),
         ("redis://[::1/s", host("[::1"), "in brackets"),
         ("redis://h%ff/s", host("h%ff"), "no host"),
@@ -85,10 +84,10 @@ fn what_is_wrong_and_how_to_mend_it() {
         ("redis://user:@h/s", UrlError::NoPassword, "user:password@host"),
         ("redis://:%ff@h/s", UrlError::LoginText, "UTF-8"),
         ("redis://:%f@h/s", UrlError::Percent("user or password"), "%25"),
-        ("redis://h", UrlError::NoStream, "no stream"),
-        ("redis://h/", UrlError::NoStream, "no stream"),
-        ("redis://h/a,,b", UrlError::NoStream, "empty one"),
-        ("redis://h?db=1", UrlError::NoStream, "no stream"),
+        ("redis://h", UrlError::NoStream(Backend::Redis), "no stream"),
+        ("redis://h/", UrlError::NoStream(Backend::Redis), "no stream"),
+        ("redis://h/a,,b", UrlError::NoStream(Backend::Redis), "empty one"),
+        ("redis://h?db=1", UrlError::NoStream(Backend::Redis), "no stream"),
         ("redis://h/100%", UrlError::Percent("stream's name"), "%25"),
         ("redis://h/a#b", UrlError::Fragment, "%23"),
         ("redis://h/s?database=1", UrlError::Parameter("database".into()), "db=N"),
@@ -99,6 +98,57 @@ fn what_is_wrong_and_how_to_mend_it() {
         assert_eq!(error, expected, "{text}");
         let line = error.to_string();
         assert!(line.contains(says) && !line.contains('\n'), "{text}: {line}");
+    }
+}
+
+#[test]
+fn topics_on_brokers() {
+    let url = parse("kafka://a,b:9093,[::1]/orders,re.turns_1-x");
+    assert_eq!(url.backend(), Backend::Kafka);
+    let ports: Vec<_> = url.endpoints().iter().map(Endpoint::to_string).collect();
+    assert_eq!(ports, ["a:9092", "b:9093", "[::1]:9092"]);
+    assert!(url.endpoints().iter().all(|endpoint| !endpoint.tls));
+    assert_eq!(streams("kafka://h/orders,re.turns_1-x"), [&b"orders"[..], b"re.turns_1-x"]);
+    assert_eq!(streams("KAFKA://h/%6frders"), [b"orders"]);
+    assert_eq!((url.login(), url.database()), (None, None));
+    assert_eq!(url.to_string(), "kafka://a:9092,b:9093,[::1]:9092/orders,re.turns_1-x");
+    assert_eq!(parse(&url.to_string()), url);
+    let longest = "x".repeat(249);
+    assert_eq!(streams(&format!("kafka://h/{longest}")), [longest.as_bytes()]);
+
+    let url = parse("kafka://us%40er:p%3Aw%2f@h/orders");
+    let login = url.login().unwrap();
+    assert_eq!((login.user.as_deref(), login.password.reveal()), (Some("us@er"), "p:w/"));
+    assert_eq!(url.apply(ConsumerOptions::default()).login.as_ref(), Some(login));
+    assert_eq!(format!("{url:?}"), "StreamUrl(kafka://us@er:…@h:9092/orders)");
+}
+
+#[test]
+fn what_kafka_does_not_have() {
+    let topic = |text: &str| UrlError::Topic(text.into());
+    let long = "x".repeat(250);
+    for (text, expected, says) in [
+        ("kafka://h", UrlError::NoStream(Backend::Kafka), "kafka://host/"),
+        ("kafka://h/a,", UrlError::NoStream(Backend::Kafka), "empty one"),
+        ("kafka:///t", UrlError::NoHost(Backend::Kafka), "kafka://host/"),
+        ("kafka://h/a/b", topic("a/b"), "249"),
+        ("kafka://h/a%2Cb", topic("a%2Cb"), "no name of a topic"),
+        ("kafka://h/.", topic("."), "alone"),
+        ("kafka://h/..", topic(".."), "alone"),
+        ("kafka://h/caf\u{e9}", topic("caf\u{e9}"), "a-z"),
+        (&format!("kafka://h/{long}"), topic(&long), "249"),
+        ("kafka://h/t?db=1", UrlError::Parameter("db".into()), "Redis alone"),
+        ("kafka://h/t?acks=1", UrlError::Parameter("acks".into()), "unknown"),
+        ("kafka://:secret@h/t", UrlError::NoUser, "user:password@host"),
+        ("kafka://user@h/t", UrlError::NoPassword, "user:password@host"),
+        ("kafka://user:12/3@h/t", UrlError::Unescaped, "%2F"),
+        ("kafka://h:0/t", UrlError::Host("h".into()), "65535"),
+    ] {
+        let error = error(text);
+        assert_eq!(error, expected, "{text}");
+        let line = error.to_string();
+        assert!(line.contains(says) && !line.contains('\n'), "{text}: {line}");
+        assert!(!line.contains("secret"), "{text}: {line}");
     }
 }
 

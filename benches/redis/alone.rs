@@ -1,49 +1,16 @@
 //! The machine alone, on recorded bytes: no socket, no runtime, no server. What is timed are the
 //! calls into the machine and nothing else; the allocations are those of the whole process.
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate_benches::Failure;
+use tidegate_benches::{
+    Failure,
+    allocations::{count, counted},
+};
 use tidegate_core::redis::Machine;
 use tidegate_core::{
     Command, ConnId, ConsumerMode, ConsumerOptions, Delivery, Endpoint, Event, Machine as _, Request, Setup,
 };
-
-/// Counts allocations while asked to; everything else is the system's.
-pub(crate) struct Counting;
-
-static ALLOCATIONS: AtomicU64 = AtomicU64::new(0);
-/// Off but for this measurement: a counter that all threads share would slow the others down.
-static ON: AtomicBool = AtomicBool::new(false);
-
-fn note() {
-    if ON.load(Ordering::Relaxed) {
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-    }
-}
-
-// SAFETY: every call is the system allocator's, with the same arguments; counting touches no memory of it.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        note();
-        // SAFETY: the caller's promise, passed on.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 /// What one run showed.
 pub(crate) struct Alone {
@@ -60,7 +27,7 @@ const CHUNK: usize = 64 << 10;
 
 /// Reads and acks `replies` × 1,000 entries of `size` bytes.
 pub(crate) fn run(replies: usize, size: usize) -> Result<Alone, Failure> {
-    ON.store(true, Ordering::Relaxed);
+    count();
     let mut machine = Machine::new(Setup {
         endpoints: vec![Endpoint::tcp("recorded", 1)],
         streams: vec!["orders".into()],
@@ -88,12 +55,12 @@ pub(crate) fn run(replies: usize, size: usize) -> Result<Alone, Failure> {
             bench.spent = Duration::ZERO;
             entries = 0;
         }
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let before = counted();
         for chunk in reply.chunks(CHUNK) {
             entries += bench.receive(&mut machine, reader, chunk)?;
         }
         if number >= warm_up {
-            allocations += ALLOCATIONS.load(Ordering::Relaxed) - before;
+            allocations += counted() - before;
         }
     }
     if entries != replies * COUNT {
@@ -168,8 +135,8 @@ impl Bench {
             match command {
                 Command::Write { conn } => {
                     let out = machine.outgoing(conn);
-                    self.commits += count(out, b"\r\nXACK\r\n");
-                    self.reads += count(out, b"\r\nXREADGROUP\r\n");
+                    self.commits += times(out, b"\r\nXACK\r\n");
+                    self.reads += times(out, b"\r\nXREADGROUP\r\n");
                     let n = out.len();
                     let clock = Instant::now();
                     machine.handle(now, Event::Wrote { conn, n });
@@ -183,7 +150,7 @@ impl Bench {
     }
 }
 
-fn count(out: &[u8], word: &[u8]) -> usize {
+fn times(out: &[u8], word: &[u8]) -> usize {
     out.windows(word.len()).filter(|window| *window == word).count()
 }
 

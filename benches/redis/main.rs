@@ -12,7 +12,6 @@ mod contender;
 mod cost;
 mod floor;
 mod plan;
-mod runtime;
 mod server;
 mod table;
 mod tidegate;
@@ -25,13 +24,14 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use clap::Parser;
+use tidegate_benches::allocations::Counting;
 use tidegate_benches::{Failure, child};
 
 use crate::contender::{Contender, Job};
 use crate::plan::Plan;
 
 #[global_allocator]
-static ALLOCATOR: alone::Counting = alone::Counting;
+static ALLOCATOR: Counting = Counting;
 
 /// Measures tidegate and its peers against one redis-server, started for the occasion.
 #[derive(Debug, Parser)]

@@ -6,7 +6,7 @@ use tidegate_benches::Failure;
 use tidegate_benches::tally::Tally;
 
 use crate::contender::{Contender, GROUP, Job, MEMBER};
-use crate::runtime::Runtime;
+use tidegate_benches::runtime::Runtime;
 
 pub(crate) fn contenders() -> Vec<Box<dyn Contender>> {
     let row = |name, batches, acks, runtime| {

@@ -21,7 +21,10 @@ pub struct Measured {
     pub bytes: u64,
     /// From before the connection was opened until all was taken and acked, in seconds.
     pub seconds: f64,
-    /// From then until the broker had every ack, in seconds, where the client cannot tell by itself.
+    /// Of these, until the first message was taken.
+    #[serde(default)]
+    pub first: Option<f64>,
+    /// From the end of `seconds` until the broker had every ack, in seconds, where the client cannot tell by itself.
     pub tail: Option<f64>,
     /// User and system time of the child during the run, in seconds.
     pub cpu: f64,
@@ -42,6 +45,7 @@ pub fn measure(want: u64, live: bool, consume: impl FnOnce(&mut Tally) -> Result
     let failure = consume(&mut tally).err().map(|failure| failure.to_string());
     tally.finish();
     let seconds = tally.finished().unwrap_or_default().as_secs_f64();
+    let first = tally.first().map(|first| first.as_secs_f64());
     let tail = tally.tail().map(|tail| tail.as_secs_f64());
     let (taken, bytes) = (tally.taken(), tally.bytes());
     let cpu = cpu_seconds() - before;
@@ -51,6 +55,7 @@ pub fn measure(want: u64, live: bool, consume: impl FnOnce(&mut Tally) -> Result
         taken,
         bytes,
         seconds,
+        first,
         tail,
         cpu,
         peak: peak_mib(),

@@ -9,9 +9,12 @@
 //! **Invariant:** no process outlives the bench: every child is behind a guard that kills it by its own id.
 //! **Invariant:** a run that did not do all of its work yields no rate, only a remark.
 
+pub mod allocations;
 pub mod child;
+pub mod kafka;
 pub mod redis;
 pub mod report;
+pub mod runtime;
 pub mod stats;
 pub mod tally;
 

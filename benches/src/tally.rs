@@ -1,5 +1,7 @@
 //! What a contender counts into while it consumes.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// Messages at the start of a latency run that are not counted: connections and caches are still cold.
@@ -19,6 +21,8 @@ pub struct Tally {
     bytes: u64,
     live: bool,
     delays: Vec<u64>,
+    first: Option<Duration>,
+    started: Arc<AtomicBool>,
     finished: Option<Duration>,
     settled: Option<Duration>,
 }
@@ -28,7 +32,19 @@ impl Tally {
     pub fn start(want: u64, live: bool) -> Self {
         let delays = Vec::with_capacity(if live { want as usize } else { 0 });
         let origin = Instant::now();
-        Self { origin, want, taken: 0, bytes: 0, live, delays, finished: None, settled: None }
+        let started = Arc::default();
+        Self {
+            origin,
+            want,
+            taken: 0,
+            bytes: 0,
+            live,
+            delays,
+            first: None,
+            started,
+            finished: None,
+            settled: None,
+        }
     }
 
     /// When the run started; what [`stamp`] counts from.
@@ -36,9 +52,34 @@ impl Tally {
         self.origin
     }
 
+    /// Becomes true with the first message: for a producer that waits until somebody reads.
+    pub fn started(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.started)
+    }
+
+    /// When the first message was taken.
+    pub fn first(&self) -> Option<Duration> {
+        self.first
+    }
+
+    /// Messages go by that nobody looks at: for a floor.
+    pub fn pass(&mut self, messages: u64) {
+        self.begin();
+        self.taken += messages;
+    }
+
+    #[inline]
+    fn begin(&mut self) {
+        if self.first.is_none() {
+            self.first = Some(self.origin.elapsed());
+            self.started.store(true, Ordering::Release);
+        }
+    }
+
     /// The application takes one message.
     #[inline]
     pub fn take(&mut self, payload: &[u8]) {
+        self.begin();
         self.taken += 1;
         self.bytes += payload.len() as u64;
         if self.live {
@@ -121,6 +162,19 @@ mod tests {
         assert!(tally.is_full());
         assert_eq!((tally.taken(), tally.bytes()), (2, 5));
         assert!(tally.into_delays().is_empty());
+    }
+
+    #[test]
+    fn the_first_message_starts_it() {
+        let mut tally = Tally::start(5, false);
+        let started = tally.started();
+        assert!(tally.first().is_none() && !started.load(Ordering::Acquire));
+        tally.pass(4);
+        let first = tally.first();
+        assert!(first.is_some() && started.load(Ordering::Acquire) && !tally.is_full());
+        std::thread::sleep(Duration::from_millis(2));
+        tally.take(b"abc");
+        assert_eq!((tally.first(), tally.taken(), tally.bytes()), (first, 5, 3));
     }
 
     #[test]

@@ -184,12 +184,8 @@ mod tests {
     use crate::stream::SeqNo;
 
     fn batch(len: u64) -> Batch {
-        let entry = |at| Entry {
-            seq: SeqNo::offset(at),
-            timestamp: Timestamp::default(),
-            deliveries: 1,
-            spans_end: 0,
-        };
+        let entry =
+            |at| Entry { seq: SeqNo::offset(at), timestamp: Timestamp::default(), deliveries: 1, place: 0 };
         let source =
             Source { stream: "s".into(), shard: ShardId::ZERO, epoch: Epoch(1), segment: Some(SegmentId(7)) };
         Batch::new(source, Entries { index: (0..len).map(entry).collect(), ..Entries::default() })

@@ -7,7 +7,7 @@ use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::event::Cause;
 use crate::message::Batch;
-use crate::stream::{Epoch, ShardId, StreamKey};
+use crate::stream::{Epoch, SeqNo, ShardId, StreamKey};
 
 /// The data lane, in order.
 #[derive(Clone, Debug)]
@@ -96,6 +96,18 @@ pub enum Notice {
         /// Why.
         reason: Reason,
     },
+    /// The position was lost (trimmed away, cut off with a failed leader), and reading goes on
+    /// elsewhere in the same shard.
+    Repositioned {
+        /// Which, from now on.
+        shard: Assignment,
+        /// What would have come next.
+        from: SeqNo,
+        /// What comes next.
+        to: SeqNo,
+        /// Why.
+        reason: Reason,
+    },
     /// A shard that was stalled is read again.
     Mended {
         /// Which.
@@ -153,6 +165,9 @@ impl fmt::Display for Notice {
             Self::GroupCreated { shard } => write!(f, "created the group on {shard}"),
             Self::Stalled { shard: Some(shard), reason } => write!(f, "stalled on {shard}: {reason}"),
             Self::Stalled { shard: None, reason } => write!(f, "stalled: {reason}"),
+            Self::Repositioned { shard, from, to, reason } => {
+                write!(f, "{shard} goes on at {to} instead of {from}: {reason}")
+            }
             Self::Mended { shard } => write!(f, "mended {shard}"),
             Self::Refused { command, error } => write!(f, "{command} was refused, trying again: {error}"),
         }

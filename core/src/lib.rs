@@ -89,9 +89,10 @@
 //! |---|---|
 //! | [`machine`], [`event`], [`command`], [`request`], [`delivery`], [`message`] | the contract |
 //! | [`options`], [`limits`], [`error`], [`stats`], [`stream`], [`endpoint`], [`identity`] | what users name |
-//! | [`ack`], [`commit`], [`claim`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
+//! | [`ack`], [`commit`], [`claim`], [`assign`], [`flow`], [`backoff`] | policies: no bytes, shared by all backends |
 //! | [`time`], [`timer`], [`random`] | time and chance as values |
 //! | [`redis`] | the Redis dialect and machine |
+//! | [`kafka`] | the Kafka dialect |
 //!
 //! **Invariant:** policy never sees bytes, and a dialect never decides policy.
 //!
@@ -104,17 +105,20 @@
 #![forbid(unsafe_code)]
 
 pub mod ack;
+pub mod assign;
 pub mod backoff;
 pub mod claim;
 pub mod command;
 pub mod commit;
 pub mod consumer;
 pub mod delivery;
+mod desk;
 pub mod endpoint;
 pub mod error;
 pub mod event;
 pub mod flow;
 pub mod identity;
+pub mod kafka;
 pub mod limits;
 pub mod machine;
 pub mod message;
@@ -145,7 +149,10 @@ pub use identity::{ConsumerGroup, ConsumerId, HostId};
 pub use limits::Limits;
 pub use machine::{Machine, Setup};
 pub use message::{Batch, Message, MessageRef};
-pub use options::{ConsumerMode, ConsumerOptions, Login, Secret, Start};
+pub use options::{
+    AssignorKind, ConsumerMode, ConsumerOptions, GroupProtocol, Isolation, KafkaOptions, Login, Reset,
+    Secret, Start,
+};
 pub use request::{Outcome, Request, Ticket};
 pub use stats::Stats;
 pub use stream::{Epoch, Position, SeqNo, ShardId, StreamKey, Timestamp};

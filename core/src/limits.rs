@@ -25,6 +25,8 @@ pub struct Limits {
     pub notices_max: usize,
     /// Streams and shards read by one consumer. Default 65,536.
     pub shards_max: usize,
+    /// Connections of one consumer. Default 1,024; Redis needs two.
+    pub connections_max: usize,
     /// Most acks in one commit command. Default 1,000.
     pub commit_messages_max: usize,
     /// Commit commands without an answer on one connection. Default 16.
@@ -73,6 +75,7 @@ impl Limits {
             ("requests_max", self.requests_max),
             ("notices_max", self.notices_max),
             ("shards_max", self.shards_max),
+            ("connections_max", self.connections_max),
             ("commit_messages_max", self.commit_messages_max),
             ("commits_in_flight_max", self.commits_in_flight_max),
             ("outgoing_bytes_max", self.outgoing_bytes_max),
@@ -108,6 +111,7 @@ impl Default for Limits {
             requests_max: 1_024,
             notices_max: 1_024,
             shards_max: 65_536,
+            connections_max: 1_024,
             commit_messages_max: 1_000,
             commits_in_flight_max: 16,
             outgoing_bytes_max: 1 << 20,

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::ack::{AckRange, SegmentId};
+use crate::kafka::records::{Body, Headers};
 use crate::stream::{Epoch, SeqNo, ShardId, StreamKey, Timestamp};
 
 /// A piece of a batch's buffer. 32 bits: a buffer holds less than 4 GiB (`Limits` sees to it).
@@ -39,35 +40,52 @@ pub struct Entry {
     pub timestamp: Timestamp,
     /// How often it was handed out, this time included; at least 1.
     pub deliveries: u32,
-    /// Its spans in [`Entries::spans`] end here, and begin where those of the entry before end.
-    pub spans_end: u32,
+    /// Where it is; what that means, [`Entries::layout`] says.
+    pub place: u32,
+}
+
+/// How the messages of a run lie in its buffer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Layout {
+    /// Redis: named fields. Two spans a field, its name and its value, in the order of the
+    /// message. An entry's spans in [`Entries::spans`] end at its [`Entry::place`], and begin where
+    /// those of the entry before end.
+    #[default]
+    Fields,
+    /// Kafka: a key, a value and headers. [`Entry::place`] is the offset in [`Entries::data`] at
+    /// which the record's key begins, as [`kafka::records`](crate::kafka::records) has it: the
+    /// rest is read when it is asked for. There are no spans.
+    Record,
 }
 
 /// A run of complete messages over one buffer, as a dialect makes it.
-///
-/// Redis: two spans a field, its name and its value, in the order of the entry.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
     /// The bytes as they were read.
     pub data: Bytes,
     /// One a message.
     pub index: Vec<Entry>,
-    /// Pieces of `data`, grouped by [`Entry::spans_end`].
+    /// Pieces of `data`, grouped by [`Entry::place`].
     pub spans: Vec<Span>,
+    /// How the messages lie in `data`.
+    pub layout: Layout,
 }
 
 impl Entries {
     /// Keeps the messages for which `keep` is true. Linear; for replies that may bring what is
     /// known already.
     pub fn retain(&mut self, mut keep: impl FnMut(&Entry) -> bool) {
+        if self.layout == Layout::Record {
+            return self.index.retain(keep);
+        }
         let old = std::mem::take(&mut self.index);
         let spans = std::mem::take(&mut self.spans);
         let mut start = 0;
         for entry in old {
-            let end = entry.spans_end as usize;
+            let end = entry.place as usize;
             if keep(&entry) {
                 self.spans.extend_from_slice(spans.get(start..end).unwrap_or_default());
-                self.index.push(Entry { spans_end: self.spans.len() as u32, ..entry });
+                self.index.push(Entry { place: self.spans.len() as u32, ..entry });
             }
             start = end;
         }
@@ -75,10 +93,10 @@ impl Entries {
 
     fn spans_of(&self, at: usize) -> &[Span] {
         let start = match at.checked_sub(1) {
-            Some(before) => self.index.get(before).map_or(0, |entry| entry.spans_end as usize),
+            Some(before) => self.index.get(before).map_or(0, |entry| entry.place as usize),
             None => 0,
         };
-        let end = self.index.get(at).map_or(start, |entry| entry.spans_end as usize);
+        let end = self.index.get(at).map_or(start, |entry| entry.place as usize);
         self.spans.get(start..end).unwrap_or_default()
     }
 
@@ -199,7 +217,8 @@ impl<'a> MessageRef<'a> {
         self.entry().seq
     }
 
-    /// Milliseconds since the Unix epoch. On Redis the id's first half.
+    /// Milliseconds since the Unix epoch. On Redis the id's first half; on Kafka as the producer or
+    /// the broker stamped it, -1 where the producer gave none.
     pub fn timestamp(&self) -> Timestamp {
         self.entry().timestamp
     }
@@ -210,7 +229,8 @@ impl<'a> MessageRef<'a> {
         self.entry().deliveries
     }
 
-    /// Redis: name and value of each field, in order, repeated names included.
+    /// Redis: name and value of each field, in order, repeated names included. On Kafka there are
+    /// none: see [`key`](Self::key), [`payload`](Self::payload) and [`headers`](Self::headers).
     pub fn fields(self) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         let entries = &self.inner.entries;
         entries.spans_of(self.at).chunks_exact(2).map(|pair| (entries.bytes(pair[0]), entries.bytes(pair[1])))
@@ -221,9 +241,37 @@ impl<'a> MessageRef<'a> {
         self.fields().find(|(n, _)| *n == name).map(|(_, value)| value)
     }
 
-    /// What the message is about: on Redis the field `msg` if there is one, else the only field.
-    /// `None` where there are several fields and none is named so.
+    /// Kafka: the key; `None` for null, and on Redis.
+    #[inline]
+    pub fn key(&self) -> Option<&'a [u8]> {
+        match self.inner.entries.layout {
+            Layout::Fields => None,
+            Layout::Record => Body::key(&self.inner.entries.data, self.entry().place as usize),
+        }
+    }
+
+    /// Kafka: name and value of each header, in order, repeated names included; a value may be
+    /// null. Names are UTF-8 where the producer keeps to the protocol. On Redis there are none.
+    pub fn headers(self) -> Headers<'a> {
+        match self.inner.entries.layout {
+            Layout::Fields => None,
+            Layout::Record => Body::at(&self.inner.entries.data, self.entry().place as usize),
+        }
+        .map_or_else(Headers::default, |body| body.headers)
+    }
+
+    /// What the message is about. On Kafka the value, `None` for null: a tombstone, in a compacted
+    /// topic. On Redis the field `msg` if there is one, else the only field; `None` where there
+    /// are several fields and none is named so.
+    #[inline]
     pub fn payload(&self) -> Option<&'a [u8]> {
+        match self.inner.entries.layout {
+            Layout::Fields => self.field_payload(),
+            Layout::Record => Body::value(&self.inner.entries.data, self.entry().place as usize),
+        }
+    }
+
+    fn field_payload(&self) -> Option<&'a [u8]> {
         let mut fields = self.fields();
         let (name, value) = fields.next()?;
         if name == b"msg" {
@@ -295,6 +343,16 @@ impl Message {
         self.view().field(name)
     }
 
+    /// See [`MessageRef::key`].
+    pub fn key(&self) -> Option<&[u8]> {
+        self.view().key()
+    }
+
+    /// See [`MessageRef::headers`].
+    pub fn headers(&self) -> Headers<'_> {
+        self.view().headers()
+    }
+
     /// See [`MessageRef::payload`].
     pub fn payload(&self) -> Option<&[u8]> {
         self.view().payload()
@@ -323,12 +381,12 @@ mod tests {
             spans.push(Span { start: data.len() as u32, len: text.len() as u32 });
             data.extend_from_slice(text.as_bytes());
         }
-        let spans_end = spans.len() as u32;
+        let place = spans.len() as u32;
         let entry =
-            Entry { seq: SeqNo::redis(5, 1), timestamp: Timestamp::from_millis(5), deliveries: 1, spans_end };
+            Entry { seq: SeqNo::redis(5, 1), timestamp: Timestamp::from_millis(5), deliveries: 1, place };
         let source =
             Source { stream: "s".into(), shard: ShardId::ZERO, epoch: Epoch(1), segment: Some(SegmentId(3)) };
-        Batch::new(source, Entries { data: data.into(), index: vec![entry], spans })
+        Batch::new(source, Entries { data: data.into(), index: vec![entry], spans, ..Entries::default() })
     }
 
     #[test]

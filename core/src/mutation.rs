@@ -161,7 +161,7 @@ pub(crate) fn leave_out_foreign(entries: &mut Entries) {
     entries.retain(|entry| {
         let field =
             spans.get(start).and_then(|span| data.get(span.start as usize..)?.get(..span.len as usize));
-        start = entry.spans_end as usize;
+        start = entry.place as usize;
         field == Some(b"msg")
     });
 }

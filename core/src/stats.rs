@@ -28,8 +28,11 @@ pub struct Stats {
     pub bytes_received: u64,
     /// Bytes sent.
     pub bytes_sent: u64,
-    /// Gauge: messages in the data lane, not taken yet.
+    /// Gauge: messages in the data lane, not taken yet. On Kafka only what waits in the handle:
+    /// in the machine records are bytes until they are taken.
     pub queued: u64,
+    /// Gauge: bytes in the data lane, not taken yet; `Limits::lane_bytes_max` bounds them.
+    pub queued_bytes: u64,
     /// Gauge: messages handed out and not acked.
     pub in_flight: u64,
     /// Gauge: acked, and the broker has not confirmed.

@@ -69,7 +69,7 @@ fn core_depends_on_what_the_design_lists() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     assert!(!names.is_empty(), "{text}");
     let allowed =
-        ["bytes", "smallvec", "thiserror", "futures-core", "crc32c", "lz4_flex", "snap", "flate2", "zstd"];
+        ["bytes", "smallvec", "thiserror", "futures-core", "crc-fast", "lz4_flex", "snap", "flate2", "zstd"];
     for name in names {
         assert!(allowed.contains(&name), "core depends on {name}:\n{text}");
     }

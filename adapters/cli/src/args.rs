@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tidegate::Backend;
 use tidegate_core::{AutoCommit, ClaimOptions, ConsumerMode, Position, SeqNo, ShardId, Start, Timestamp};
 
+use crate::kafka::Kafka;
 use crate::output::Format;
 
 /// Reads streams and never loses a message.
@@ -21,6 +23,7 @@ const EXAMPLES: &str = "\
 Examples:
   tidegate consume redis://localhost/orders
   tidegate consume redis://localhost/orders --mode load-balanced --group billing
+  tidegate consume kafka://localhost/orders --mode load-balanced --group billing
   tidegate consume --help
 ";
 
@@ -45,11 +48,17 @@ Examples:
   As one of several members that share the work:
     tidegate consume redis://user:password@host:6380/orders --mode load-balanced --group billing
   Payloads only, until nothing came for two seconds:
-    tidegate consume redis://localhost/orders --from 2026-01-01T00:00:00Z --format payload --exit-idle 2s
+    tidegate consume redis://localhost/orders --from 2026-01-01T00:00:00Z --format payload \\
+      --exit-idle 2s
   With a trace for `tidegate replay`:
     tidegate consume redis://localhost/orders --record orders.trace
+  As a member of a Kafka group, of the classic protocol, reading committed transactions only:
+    tidegate consume kafka://one:9092,two:9092/orders --mode load-balanced --group billing \\
+      --protocol classic --assignor cooperative-sticky --isolation read-committed
+  Partition 3 of a topic from offset 42 on:
+    tidegate consume kafka://localhost/orders --shard orders:3 --from 42
 
-Lines:
+Lines of Redis:
   {\"stream\":\"orders\",\"shard\":0,\"seq\":\"1700000000000-0\",\"timestamp\":\"2023-11-14T22:13:20.000Z\",
    \"key\":null,\"payload\":\"…\",\"fields\":{…},\"headers\":[],\"deliveries\":1}
   payload is the field `msg` if there is one, else the only field, else null. Where it is not UTF-8
@@ -57,9 +66,17 @@ Lines:
   that is not (or that begins so itself) is `base64:…`, and a name that comes more than once has an
   array of its values. timestamp is null where an id is no moment of the years 0 to 9999.
 
+Lines of Kafka:
+  {\"stream\":\"orders\",\"shard\":3,\"seq\":\"42\",\"timestamp\":\"2023-11-14T22:13:20.000Z\",
+   \"key\":\"…\",\"payload\":\"…\",\"headers\":[{\"key\":\"…\",\"value\":\"…\"}],\"deliveries\":1}
+  seq is the offset. Headers stand in their order, those of the same key as well. key, payload and
+  value are null where they are in the record; where they are not UTF-8 there is `key_base64`,
+  `payload_base64` or `value_base64` instead. timestamp is null where the producer gave none.
+
+Acks:
   A message is acked once its line was written, and written again after a crash before that. (With
-  --commit delayed it is acked --commit-delay after it was taken.) --commit disabled commits once, at
-  the end. SIGINT and SIGTERM end the command in order, within 5 s; a second one at once.
+  --commit delayed it is acked --commit-delay after it was taken.) --commit disabled commits once,
+  at the end. SIGINT and SIGTERM end the command in order, within 5 s; a second one at once.
 
 Exit status: 0 done, 1 a fatal error, 2 wrong usage.
 ";
@@ -67,7 +84,8 @@ Exit status: 0 done, 1 a fatal error, 2 wrong usage.
 #[derive(Args, Debug)]
 #[command(after_help = CONSUME_EXAMPLES)]
 pub(crate) struct Consume {
-    /// redis://[user:password@]host[:port][,host…]/stream[,stream…]
+    /// redis://[user:password@]host[:port][,host…]/stream[,stream…], or
+    /// kafka://[user:password@]host[:port][,host…]/topic[,topic…]
     #[arg(value_name = "URL")]
     pub(crate) url: String,
 
@@ -84,8 +102,8 @@ pub(crate) struct Consume {
     #[arg(long, value_name = "ID")]
     pub(crate) consumer: Option<String>,
 
-    /// beginning, end, an RFC 3339 time (what is later), or a sequence such as 1700000000000-0
-    /// (it and what follows). Beginning and end are for groups that don't exist yet; a time or a
+    /// beginning, end, an RFC 3339 time (what is later), or a sequence (it and what follows): an id
+    /// such as 1700000000000-0 of Redis, an offset of Kafka. Beginning and end are for groups that don't exist yet; a time or a
     /// sequence reads without the group.
     #[arg(long, value_name = "WHERE", value_parser = from)]
     pub(crate) from: Option<From>,
@@ -106,15 +124,16 @@ pub(crate) struct Consume {
     #[arg(long, value_name = "TIME", default_value = "1s", value_parser = duration)]
     pub(crate) commit_interval: Duration,
 
-    /// How often what dead members left is taken over, or never.
+    /// Redis: how often what dead members left is taken over, or never. (A Kafka group does that
+    /// itself.)
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration_or_never)]
     pub(crate) claim_interval: Interval,
 
-    /// How long a message must have been untouched to be taken over.
+    /// Redis: how long a message must have been untouched to be taken over.
     #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
     pub(crate) claim_idle: Duration,
 
-    /// Create a missing stream.
+    /// Create a missing stream or topic.
     #[arg(long)]
     pub(crate) create: bool,
 
@@ -154,48 +173,6 @@ pub(crate) struct Consume {
 
     #[command(flatten)]
     pub(crate) kafka: Kafka,
-}
-
-/// What only Kafka has: refused with a Redis URL.
-#[derive(Args, Debug)]
-#[command(next_help_heading = "Kafka only")]
-pub(crate) struct Kafka {
-    /// The group protocol.
-    #[arg(long, value_enum)]
-    protocol: Option<Protocol>,
-
-    /// How a classic group shares its partitions.
-    #[arg(long, value_enum)]
-    assignor: Option<Assignor>,
-
-    /// Whether what a transaction has not committed is read.
-    #[arg(long, value_enum)]
-    isolation: Option<Isolation>,
-
-    /// Where to go on when an offset no longer exists.
-    #[arg(long, value_enum)]
-    reset: Option<Reset>,
-
-    /// Classic groups: how soon a dead member's partitions are given away.
-    #[arg(long, value_name = "TIME", value_parser = duration)]
-    session_timeout: Option<Duration>,
-}
-
-impl Kafka {
-    /// The options that were given.
-    pub(crate) fn given(&self) -> Vec<&'static str> {
-        let Self { protocol, assignor, isolation, reset, session_timeout } = self;
-        [
-            ("--protocol", protocol.is_some()),
-            ("--assignor", assignor.is_some()),
-            ("--isolation", isolation.is_some()),
-            ("--reset", reset.is_some()),
-            ("--session-timeout", session_timeout.is_some()),
-        ]
-        .into_iter()
-        .filter_map(|(name, given)| given.then_some(name))
-        .collect()
-    }
 }
 
 const REPLAY_EXAMPLES: &str = "\
@@ -257,38 +234,35 @@ pub(crate) enum Runtime {
     Smol,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Protocol {
-    Classic,
-    Consumer,
-    Share,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Assignor {
-    Range,
-    #[value(name = "roundrobin")]
-    RoundRobin,
-    Sticky,
-    CooperativeSticky,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Isolation {
-    ReadUncommitted,
-    ReadCommitted,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Reset {
-    Earliest,
-    Latest,
-    None,
-}
-
 /// Where to start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct From(pub(crate) Start);
+pub(crate) enum From {
+    /// What means the same everywhere.
+    Start(Start),
+    /// A number alone: an id without its counter, or an offset.
+    Number(u64),
+    /// A number, a dash and a number.
+    Id(u64, u64),
+}
+
+impl From {
+    /// What it means there.
+    pub(crate) fn start(self, backend: Backend) -> Result<Start, String> {
+        let at = |seq| Ok(Start::From(Position::At(seq)));
+        match (self, backend) {
+            (Self::Start(start), _) => Ok(start),
+            (Self::Number(offset), Backend::Kafka) if i64::try_from(offset).is_ok() => {
+                at(SeqNo::offset(offset))
+            }
+            (Self::Number(_), Backend::Kafka) => Err(format!("--from: an offset is at most {}", i64::MAX)),
+            (Self::Id(high, low), Backend::Kafka) => Err(format!(
+                "--from {high}-{low}: that is an id of Redis; with a kafka:// URL it is an offset, such as 42"
+            )),
+            (Self::Number(millis), _) => at(SeqNo::redis(millis, 0)),
+            (Self::Id(millis, counter), _) => at(SeqNo::redis(millis, counter)),
+        }
+    }
+}
 
 /// Every so often, or `None` for never.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -319,7 +293,7 @@ impl Consume {
     }
 }
 
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     humantime::parse_duration(text).map_err(|_| "a duration is written as 500ms, 5s or 2m".into())
 }
 
@@ -334,27 +308,27 @@ fn duration_or_never(text: &str) -> Result<Interval, String> {
 }
 
 fn from(text: &str) -> Result<From, String> {
-    let sequence = || {
-        let (millis, counter) = text.split_once('-').unwrap_or((text, "0"));
-        Some(SeqNo::redis(digits(millis)?, digits(counter)?))
+    let id = || {
+        let (high, low) = text.split_once('-')?;
+        Some(From::Id(digits(high)?, digits(low)?))
     };
-    let start = match text {
-        "beginning" => Start::From(Position::Beginning),
-        "end" => Start::From(Position::End),
-        _ => match (sequence(), text.parse::<jiff::Timestamp>()) {
-            (Some(sequence), _) => Start::From(Position::At(sequence)),
+    Ok(match text {
+        "beginning" => From::Start(Start::From(Position::Beginning)),
+        "end" => From::Start(Start::From(Position::End)),
+        _ => match (digits(text).map(From::Number).or_else(id), text.parse::<jiff::Timestamp>()) {
+            (Some(sequence), _) => sequence,
             (None, Ok(time)) => {
                 // Streams count in milliseconds: what is later than the part is later than the whole.
-                Start::After(Timestamp::from_millis(time.as_nanosecond().div_euclid(1_000_000) as i64))
+                let millis = time.as_nanosecond().div_euclid(1_000_000) as i64;
+                From::Start(Start::After(Timestamp::from_millis(millis)))
             }
             (None, Err(_)) => {
-                return Err("it is beginning, end, a time as 2026-01-01T00:00:00Z, or a sequence as \
-                            1700000000000-0"
+                return Err("it is beginning, end, a time as 2026-01-01T00:00:00Z, or a sequence: an id as \
+                            1700000000000-0 of Redis, an offset as 42 of Kafka"
                     .into());
             }
         },
-    };
-    Ok(From(start))
+    })
 }
 
 fn digits(text: &str) -> Option<u64> {
@@ -435,7 +409,7 @@ mod tests {
         let words: Vec<_> = words.split_whitespace().collect();
         let consume = consume(&words).unwrap();
         assert_eq!(consume.mode.mode(), ConsumerMode::LoadBalanced);
-        assert_eq!(consume.from, Some(From(Start::From(Position::End))));
+        assert_eq!(consume.from, Some(From::Start(Start::From(Position::End))));
         assert_eq!(consume.auto_commit(), AutoCommit::Delayed { delay: Duration::from_secs(120) });
         let (interval, idle) = (Duration::from_secs(10), Duration::from_secs(1));
         assert_eq!(consume.claim(), ClaimOptions::Every { interval, idle });
@@ -473,7 +447,7 @@ mod tests {
 
     #[test]
     fn places_to_start_from() {
-        let start = |text: &str| from(text).unwrap().0;
+        let start = |text: &str| from(text).unwrap().start(Backend::Redis).unwrap();
         assert_eq!(start("beginning"), Start::From(Position::Beginning));
         assert_eq!(start("1700000000000"), Start::From(Position::At(SeqNo::redis(1_700_000_000_000, 0))));
         assert_eq!(start("1700000000000-7"), Start::From(Position::At(SeqNo::redis(1_700_000_000_000, 7))));
@@ -481,5 +455,15 @@ mod tests {
         assert_eq!(start("2023-11-14T22:13:20Z"), after(1_700_000_000_000));
         assert_eq!(start("2023-11-14T23:13:20.001+01:00"), after(1_700_000_000_001));
         assert_eq!(start("1969-12-31T23:59:59.9995Z"), after(-1));
+
+        let start = |text: &str| from(text).unwrap().start(Backend::Kafka);
+        let at = |offset| Ok(Start::From(Position::At(SeqNo::offset(offset))));
+        assert_eq!(start("end"), Ok(Start::From(Position::End)));
+        assert_eq!(start("2023-11-14T22:13:20Z"), Ok(after(1_700_000_000_000)));
+        assert_eq!((start("0"), start("9223372036854775807")), (at(0), at(i64::MAX as u64)));
+        for wrong in ["9223372036854775808", "5-0"] {
+            let said = start(wrong).unwrap_err();
+            assert!(said.starts_with("--from") && said.contains("offset"), "{said}");
+        }
     }
 }

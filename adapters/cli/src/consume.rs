@@ -12,13 +12,16 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tidegate::{AnyMachine, Handle, Notices, StreamUrl, Tokio, drive, setup};
+use tidegate::{AnyMachine, Backend, Handle, Notices, StreamUrl, Tokio, drive, setup};
 use tidegate_core::trace::Recorder;
-use tidegate_core::{ConsumerError, ConsumerMode, ConsumerOptions, Message, Messages, StreamKey};
+use tidegate_core::{
+    ConsumerError, ConsumerMode, ConsumerOptions, KafkaOptions, Message, Messages, StreamKey,
+};
 use tokio::time::Instant;
 
 use crate::args::{self, Commit, Consume, Runtime};
 use crate::fatal::Fatal;
+use crate::output::Writer;
 use crate::printer::{Enough, Printer};
 use crate::progress::{self, Counters};
 use crate::record;
@@ -55,12 +58,17 @@ fn check(consume: &Consume) -> (StreamUrl, ConsumerOptions) {
         Ok(url) => url,
         Err(error) => args::refuse(format_args!("wrong URL: {error}")),
     };
-    if let Some(option) = consume.kafka.given().first() {
-        args::refuse(format_args!("{option} is for Kafka only: leave it out with a redis:// URL"));
-    }
+    let kafka = match (url.backend(), consume.kafka.given().first()) {
+        (Backend::Kafka, _) => consume.kafka.options().unwrap_or_else(|wrong| args::refuse(wrong)),
+        (_, None) => KafkaOptions::default(),
+        (backend, Some(option)) => {
+            args::refuse(format_args!("{option} is for Kafka only: leave it out with a {backend}:// URL"))
+        }
+    };
     let mut options = ConsumerOptions::new(consume.mode.mode())
         .auto_commit(consume.auto_commit())
         .claim(consume.claim())
+        .kafka(kafka)
         .create(consume.create);
     if let Some(batch) = consume.batch {
         options = options.batch(usize::try_from(batch).unwrap_or(usize::MAX));
@@ -75,7 +83,8 @@ fn check(consume: &Consume) -> (StreamUrl, ConsumerOptions) {
         options = options.consumer(consumer.as_str());
     }
     if let Some(from) = consume.from {
-        options = options.start(from.0);
+        let start = from.start(url.backend());
+        options = options.start(start.unwrap_or_else(|wrong| args::refuse(wrong)));
     }
     for args::Shard { stream, shard } in &consume.shards {
         let stream = StreamKey::from(stream.as_str());
@@ -100,7 +109,7 @@ async fn start(consume: &Consume, url: &StreamUrl, options: ConsumerOptions) -> 
     let handle = match &consume.record {
         Some(path) => {
             let sink = record::sink(path, screen.clone())?;
-            drive(runtime, Recorder::new(machine, url.backend(), &setup, sink), &setup.options)
+            drive(runtime, Recorder::new(machine, url.backend().name(), &setup, sink), &setup.options)
         }
         None => drive(runtime, machine, &setup.options),
     };
@@ -115,7 +124,8 @@ async fn start(consume: &Consume, url: &StreamUrl, options: ConsumerOptions) -> 
     let (has_printed, printed) = tokio::sync::oneshot::channel();
     tokio::spawn(rescue(handle.clone(), stop.clone(), printed, delayed, screen.clone()));
 
-    let done = print(consume, &handle, &stop, &counters, is_ready).await;
+    let writer = Writer::new(consume.format, url.backend());
+    let done = print(consume, writer, &handle, &stop, &counters, is_ready).await;
     let _ = has_printed.send(());
 
     // Messages that were taken count as acked with delayed, whether or not they were written.
@@ -178,6 +188,7 @@ async fn rescue(
 /// Prints messages until it is enough; `None` if a signal came before the consumer was ready.
 async fn print(
     consume: &Consume,
+    writer: Writer,
     handle: &Handle,
     stop: &Stop,
     counters: &Arc<Counters>,
@@ -190,8 +201,8 @@ async fn print(
     }
     let _ = is_ready.send(());
     let delayed = consume.commit == Commit::Delayed;
-    let options = (consume.format, consume.work, delayed, consume.count);
-    let mut printer = Printer::new(handle, stop, counters, options);
+    let options = (consume.work, delayed, consume.count);
+    let mut printer = Printer::new(handle, stop, counters, writer, options);
     let mut last = Instant::now();
     loop {
         if printer.has_lines() {

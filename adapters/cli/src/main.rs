@@ -8,11 +8,13 @@ mod address;
 mod args;
 mod consume;
 mod fatal;
+mod kafka;
 mod output;
 mod printer;
 mod progress;
 mod record;
 mod replay;
+mod say;
 mod screen;
 mod serve;
 mod sim;
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(fatal) => {
-            eprintln!("error: {fatal}");
+            say::line(format_args!("error: {fatal}"));
             ExitCode::FAILURE
         }
     }

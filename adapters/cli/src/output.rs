@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
+use tidegate::Backend;
 use tidegate_core::{MessageRef, Timestamp};
 
 /// How a message is written.
@@ -23,13 +24,14 @@ pub(crate) enum Format {
 #[derive(Debug)]
 pub(crate) struct Writer {
     format: Format,
+    backend: Backend,
     pub(crate) buffer: Vec<u8>,
     clock: Clock,
 }
 
 impl Writer {
-    pub(crate) fn new(format: Format) -> Self {
-        Self { format, buffer: Vec::new(), clock: Clock::default() }
+    pub(crate) fn new(format: Format, backend: Backend) -> Self {
+        Self { format, backend, buffer: Vec::new(), clock: Clock::default() }
     }
 
     /// Adds one line.
@@ -51,28 +53,72 @@ impl Writer {
         buffer.extend_from_slice(b",\"shard\":");
         number(buffer, message.shard().number());
         buffer.extend_from_slice(b",\"seq\":\"");
-        number(buffer, message.seq().high());
-        buffer.push(b'-');
+        if self.backend == Backend::Redis {
+            number(buffer, message.seq().high());
+            buffer.push(b'-');
+        }
         number(buffer, message.seq().low());
         buffer.extend_from_slice(b"\",\"timestamp\":");
-        self.clock.write(buffer, message.timestamp());
-        buffer.extend_from_slice(b",\"key\":null,");
-        match message.payload().map(std::str::from_utf8) {
-            None => buffer.extend_from_slice(b"\"payload\":null"),
-            Some(Ok(payload)) => {
-                buffer.extend_from_slice(b"\"payload\":");
-                text(buffer, payload);
-            }
-            Some(Err(_)) => {
-                buffer.extend_from_slice(b"\"payload_base64\":");
-                base64(buffer, b"", message.payload().unwrap_or_default());
+        match (self.backend, message.timestamp()) {
+            (Backend::Kafka, NO_TIMESTAMP) => buffer.extend_from_slice(b"null"),
+            (_, timestamp) => self.clock.write(buffer, timestamp),
+        }
+        buffer.push(b',');
+        match self.backend {
+            Backend::Kafka => record(buffer, message.key(), message.payload(), message.headers()),
+            _ => {
+                member(buffer, "key", None);
+                buffer.push(b',');
+                member(buffer, "payload", message.payload());
+                buffer.extend_from_slice(b",\"fields\":");
+                fields(buffer, message);
+                buffer.extend_from_slice(b",\"headers\":[]");
             }
         }
-        buffer.extend_from_slice(b",\"fields\":");
-        fields(buffer, message);
-        buffer.extend_from_slice(b",\"headers\":[],\"deliveries\":");
+        buffer.extend_from_slice(b",\"deliveries\":");
         number(buffer, u64::from(message.deliveries()));
         buffer.push(b'}');
+    }
+}
+
+/// What a record of Kafka has in place of a moment, if its producer gave none.
+const NO_TIMESTAMP: Timestamp = Timestamp::from_millis(-1);
+
+/// What only a record of Kafka has; its headers in their order, those of the same name too.
+fn record<'a>(
+    buffer: &mut Vec<u8>,
+    key: Option<&[u8]>,
+    payload: Option<&[u8]>,
+    headers: impl Iterator<Item = (&'a [u8], Option<&'a [u8]>)>,
+) {
+    member(buffer, "key", key);
+    buffer.push(b',');
+    member(buffer, "payload", payload);
+    buffer.extend_from_slice(b",\"headers\":[");
+    for (at, (name, value)) in headers.enumerate() {
+        buffer.extend_from_slice(if at == 0 { b"{" } else { b",{" });
+        member(buffer, "key", Some(name));
+        buffer.push(b',');
+        member(buffer, "value", value);
+        buffer.push(b'}');
+    }
+    buffer.push(b']');
+}
+
+/// A member of an object: `"name":"…"`, `"name_base64":"…"` where it isn't UTF-8, `"name":null`.
+fn member(buffer: &mut Vec<u8>, name: &str, value: Option<&[u8]>) {
+    buffer.push(b'"');
+    buffer.extend_from_slice(name.as_bytes());
+    match value.map(|value| (value, std::str::from_utf8(value))) {
+        None => buffer.extend_from_slice(b"\":null"),
+        Some((_, Ok(value))) => {
+            buffer.extend_from_slice(b"\":");
+            text(buffer, value);
+        }
+        Some((value, Err(_))) => {
+            buffer.extend_from_slice(b"_base64\":");
+            base64(buffer, b"", value);
+        }
     }
 }
 
@@ -234,15 +280,15 @@ mod tests {
             seq: SeqNo::redis(1_700_000_000_000, 7),
             timestamp: Timestamp::from_millis(1_700_000_000_000),
             deliveries: 2,
-            spans_end: spans.len() as u32,
+            place: spans.len() as u32,
         };
         let stream = bytes::Bytes::copy_from_slice(stream).into();
         let source = Source { stream, shard: ShardId::new(3), epoch: Epoch(1), segment: None };
-        Batch::new(source, Entries { data: data.into(), index: vec![entry], spans })
+        Batch::new(source, Entries { data: data.into(), index: vec![entry], spans, ..Entries::default() })
     }
 
     fn line(format: Format, fields: &[(&[u8], &[u8])]) -> String {
-        let mut writer = Writer::new(format);
+        let mut writer = Writer::new(format, Backend::Redis);
         let batch = batch(b"orders", fields);
         writer.write(batch.message(0).unwrap().view());
         assert_eq!(writer.buffer.pop(), Some(b'\n'));
@@ -290,6 +336,60 @@ mod tests {
         assert_eq!(distinct["f899"], "v");
     }
 
+    type Header = (&'static [u8], Option<&'static [u8]>);
+
+    fn record_of(key: Option<&[u8]>, payload: Option<&[u8]>, headers: &[Header]) -> String {
+        let mut buffer = vec![b'{'];
+        record(&mut buffer, key, payload, headers.iter().copied());
+        buffer.push(b'}');
+        String::from_utf8(buffer).unwrap()
+    }
+
+    #[test]
+    fn a_record_has_a_key_and_headers_in_place_of_fields() {
+        assert_eq!(
+            record_of(Some(b"k\n"), Some(b"v"), &[(b"a", Some(b"1")), (b"b", None), (b"a", Some(b"2"))]),
+            r#"{"key":"k\n","payload":"v","headers":[{"key":"a","value":"1"},{"key":"b","value":null},{"key":"a","value":"2"}]}"#
+        );
+        assert_eq!(record_of(None, None, &[]), r#"{"key":null,"payload":null,"headers":[]}"#);
+        assert_eq!(record_of(Some(b""), Some(b""), &[]), r#"{"key":"","payload":"","headers":[]}"#);
+        let odd =
+            record_of(Some(b"\xff"), Some(b"\x00\xfe"), &[(b"\xfd", Some(b"\xfc")), (b"a", Some(b"\0"))]);
+        assert_eq!(
+            serde_json::from_str::<Value>(&odd).unwrap(),
+            json!({
+                "key_base64": "/w==",
+                "payload_base64": "AP4=",
+                "headers": [{"key_base64": "/Q==", "value_base64": "/A=="}, {"key": "a", "value": "\0"}],
+            })
+        );
+    }
+
+    #[test]
+    fn a_line_of_kafka_has_an_offset_and_no_fields() {
+        let line = |timestamp| {
+            let source =
+                Source { stream: "orders".into(), shard: ShardId::new(2), epoch: Epoch(1), segment: None };
+            let entry = Entry {
+                seq: SeqNo::offset(41),
+                timestamp: Timestamp::from_millis(timestamp),
+                deliveries: 1,
+                spans_end: 0,
+            };
+            let entries = Entries { data: bytes::Bytes::new(), index: vec![entry], spans: Vec::new() };
+            let mut writer = Writer::new(Format::Ndjson, Backend::Kafka);
+            writer.write(Batch::new(source, entries).message(0).unwrap().view());
+            String::from_utf8(writer.buffer).unwrap()
+        };
+        assert_eq!(
+            line(5),
+            "{\"stream\":\"orders\",\"shard\":2,\"seq\":\"41\",\"timestamp\":\"1970-01-01T00:00:00.005Z\",\
+             \"key\":null,\"payload\":null,\"headers\":[],\"deliveries\":1}\n"
+        );
+        assert!(line(-1).contains("\"timestamp\":null,"), "the producer gave none");
+        assert!(line(-2).contains("\"timestamp\":\"1969-12-31T23:59:59.998Z\","));
+    }
+
     #[test]
     fn payload_format_is_the_bytes_alone() {
         assert_eq!(line(Format::Payload, &[(b"msg", b"{\"a\":1}"), (b"b", b"x")]), "{\"a\":1}");
@@ -316,7 +416,7 @@ mod tests {
 
     #[test]
     fn a_stream_of_any_bytes_stays_on_its_line() {
-        let mut writer = Writer::new(Format::Ndjson);
+        let mut writer = Writer::new(Format::Ndjson, Backend::Redis);
         writer.write(batch(b"a\n\xff", &[]).message(0).unwrap().view());
         let line = String::from_utf8(writer.buffer).unwrap();
         assert!(line.starts_with(r#"{"stream":"a\\n\\xff","shard":3"#), "{line}");

@@ -11,7 +11,7 @@ use tidegate::Handle;
 use tidegate_core::{AckRange, Message, MessageRef, Messages};
 
 use crate::fatal::Fatal;
-use crate::output::{Format, Writer};
+use crate::output::Writer;
 use crate::progress::Counters;
 use crate::stop::Stop;
 
@@ -56,10 +56,10 @@ impl<'a> Printer<'a> {
         handle: &'a Handle,
         stop: &'a Stop,
         counters: &'a Arc<Counters>,
-        (format, work, delayed, left): (Format, Duration, bool, Option<u64>),
+        writer: Writer,
+        (work, delayed, left): (Duration, bool, Option<u64>),
     ) -> Self {
         let stdout = std::io::stdout().lock();
-        let writer = Writer::new(format);
         Self { handle, stop, counters, stdout, writer, work, delayed, left, lines: 0, acks: Vec::new() }
     }
 

@@ -1,6 +1,6 @@
 //! `tidegate serve`: the model broker alone, for anyone's tests.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
@@ -9,6 +9,7 @@ use tidegate_sim::redis::{Config, Redis, Version};
 use tidegate_sim::serve::{Options, Server, StartError};
 
 use crate::fatal::Fatal;
+use crate::say;
 use crate::stop::Stop;
 
 const EXAMPLES: &str = "\
@@ -102,11 +103,12 @@ async fn until_signal(serve: &Serve, server: &Server<Redis>) -> Result<(), Fatal
     // Before the first line: who has read it may end this.
     let stop =
         Stop::on_signals().map_err(|error| Fatal::new(format_args!("can't listen to signals: {error}")))?;
-    say(server).map_err(|error| Fatal::new(format_args!("can't write to stdout: {error}")))?;
-    eprintln!(
+    // One URL a line, a node each, for scripts.
+    say::data(server.addrs().iter().map(|addr| format!("redis://{addr}\n")).collect::<String>())?;
+    say::line(format_args!(
         "serving: a model of Redis {}; all that it holds is gone at its end",
         serve.version.version().number()
-    );
+    ));
     loop {
         tokio::select! {
             () = stop.wait() => return Ok(()),
@@ -146,16 +148,6 @@ fn start(serve: &Serve) -> Result<Server<Redis>, Fatal> {
         }
         other => Fatal::new(other),
     })
-}
-
-/// One URL a line, a node each, for scripts. A reader may have enough of the first line and be gone.
-fn say(server: &Server<Redis>) -> io::Result<()> {
-    let urls: String = server.addrs().iter().map(|addr| format!("redis://{addr}\n")).collect();
-    let mut stdout = io::stdout().lock();
-    match stdout.write_all(urls.as_bytes()).and_then(|()| stdout.flush()) {
-        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-        said => said,
-    }
 }
 
 /// Each connection is an open file, and many systems allow 1024 at first.

@@ -9,6 +9,7 @@ use indicatif::{HumanCount, ProgressBar, ProgressStyle};
 use tidegate_sim::{Keep, RedisBackend, Report, Seed, Summary, campaign, run, timeline};
 
 use crate::fatal::Fatal;
+use crate::say;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -82,15 +83,15 @@ pub(crate) fn run_command(args: &Sim) -> Result<(), Fatal> {
 /// One run, told at length.
 fn one(seed: Seed, html: Option<&Path>) -> Result<(), Fatal> {
     let report = run::<RedisBackend>(seed, Keep { trace: true, history: html.is_some(), ..Keep::default() });
-    print!("{}", report.trace);
-    eprintln!("a world of {}", report.swarm);
+    say::data(&report.trace)?;
+    say::line(format_args!("a world of {}", report.swarm));
     if let Some(html) = html {
         draw(seed, &report, html)?;
     }
     match report.violation {
         Some(violation) => Err(Fatal::new(format_args!("seed {seed}: {violation}"))),
         None => {
-            eprintln!("seed {seed}: no promise was broken");
+            say::line(format_args!("seed {seed}: no promise was broken"));
             Ok(())
         }
     }
@@ -101,7 +102,7 @@ fn draw(seed: Seed, report: &Report, html: &Path) -> Result<(), Fatal> {
     history.title = format!("seed {seed}: {}", history.title);
     let failed = |error: std::io::Error| Fatal::new(format_args!("{}: {error}", html.display()));
     std::fs::write(html, timeline::html(&history)).map_err(failed)?;
-    eprintln!("timeline: {}", html.display());
+    say::line(format_args!("timeline: {}", html.display()));
     Ok(())
 }
 
@@ -118,9 +119,9 @@ fn many(args: &Sim) -> Result<(), Fatal> {
     let end = first.0.saturating_add(args.seeds);
     let summary = campaign::<RedisBackend>(first.0..end, threads, 1, |done| bar.set_position(done));
     bar.finish_and_clear();
-    tell(&summary, since.elapsed().as_secs_f64());
+    tell(&summary, since.elapsed().as_secs_f64())?;
     let Some(failure) = summary.failures.first() else { return Ok(()) };
-    eprintln!("{failure}");
+    say::line(failure);
     if let Some(html) = &args.html {
         let report = run::<RedisBackend>(failure.seed, Keep { history: true, ..Keep::default() });
         draw(failure.seed, &report, html)?;
@@ -131,11 +132,11 @@ fn many(args: &Sim) -> Result<(), Fatal> {
     )))
 }
 
-fn tell(summary: &Summary, took: f64) {
+fn tell(summary: &Summary, took: f64) -> Result<(), Fatal> {
     let (sent, got, again) = summary.messages;
-    println!(
+    say::data(format_args!(
         "{} seeds in {took:.1} s: {:.1} simulated hours, {} events ({} a second); {} messages sent, {} received, \
-         {} of them again; {} failed",
+         {} of them again; {} failed\n",
         HumanCount(summary.runs),
         summary.simulated.as_secs_f64() / 3_600.0,
         HumanCount(summary.events),
@@ -144,6 +145,7 @@ fn tell(summary: &Summary, took: f64) {
         HumanCount(got),
         HumanCount(again),
         summary.failures.len(),
-    );
-    eprint!("{}", summary.sometimes);
+    ))?;
+    say::line(summary.sometimes.to_string().trim_end());
+    Ok(())
 }

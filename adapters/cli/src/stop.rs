@@ -59,9 +59,9 @@ async fn listen(stop: Arc<Stop>, mut interrupt: Signal, mut terminate: Signal) {
     tokio::select! {
         code = either(&mut interrupt, &mut terminate) => process::exit(code),
         () = tokio::time::sleep(GIVE_UP_AFTER) => {
-            eprintln!(
+            crate::say::line(format_args!(
                 "error: could not close within {GIVE_UP_AFTER:?}: what was not committed will be handed out again"
-            );
+            ));
             process::exit(1);
         }
     }

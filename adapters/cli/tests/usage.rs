@@ -52,12 +52,36 @@ impl Drop for Scratch {
 
 #[test]
 fn help_has_examples_and_goes_to_stdout() {
-    for args in [&["--help"][..], &["consume", "--help"], &["replay", "--help"]] {
+    let help = |args: &[&str]| {
         let output = tidegate(args);
-        assert_eq!(output.status.code(), Some(0));
+        assert_eq!(output.status.code(), Some(0), "{args:?}");
+        assert!(output.stderr.is_empty(), "{args:?}");
         let text = String::from_utf8(output.stdout).unwrap();
-        assert!(text.contains("Examples:\n") && text.contains("tidegate consume redis://"), "{text}");
         assert!(!text.contains('\x1b'), "NO_COLOR");
+        text
+    };
+    let all = help(&["--help"]);
+    assert!(all.contains("Examples:\n") && all.contains("tidegate consume redis://"), "{all}");
+    assert!(all.contains("tidegate consume kafka://"), "{all}");
+    // Whatever commands there are: as the help lists them.
+    let (_, list) = all.split_once("Commands:\n").unwrap();
+    let names =
+        list.lines().take_while(|line| !line.is_empty()).filter_map(|line| line.split_whitespace().next());
+    let names: Vec<&str> = names.filter(|name| *name != "help").collect();
+    for name in ["consume", "replay", "serve", "sim"] {
+        assert!(names.contains(&name), "{name}: {all}");
+    }
+    for name in names {
+        let text = help(&[name, "--help"]);
+        let (_, examples) = text.split_once("Examples:\n").unwrap_or_else(|| panic!("{name}: {text}"));
+        assert!(examples.contains(&format!("tidegate {name}")), "{name}: {text}");
+        assert_eq!(help(&["help", name]), text);
+    }
+    let consume = help(&["consume", "--help"]);
+    for words in
+        ["tidegate consume kafka://one:9092,two:9092/orders", "--from 42", "Kafka only:", "\"seq\":\"42\""]
+    {
+        assert!(consume.contains(words), "{words}: {consume}");
     }
     let output = tidegate(&["--version"]);
     assert!(output.status.success() && output.stdout.starts_with(b"tidegate "));
@@ -88,7 +112,51 @@ fn what_is_kafkas_alone_is_refused_with_redis() {
         ("--reset", "none"),
         ("--session-timeout", "45s"),
     ] {
-        refused(&["consume", URL, option, value], &[option, "Kafka"]);
+        refused(&["consume", URL, option, value], &[option, "Kafka", "redis://"]);
+    }
+}
+
+#[test]
+fn what_kafka_can_not_have_is_refused() {
+    const URL: &str = "kafka://127.0.0.1:1/orders";
+    refused(&["consume", URL, "--protocol", "raft"], &["raft", "classic", "consumer", "share"]);
+    refused(&["consume", URL, "--assignor", "random"], &["random", "roundrobin", "cooperative-sticky"]);
+    refused(&["consume", URL, "--isolation", "none"], &["none", "read-committed"]);
+    refused(&["consume", URL, "--reset", "middle"], &["middle", "earliest", "latest", "none"]);
+    refused(&["consume", URL, "--session-timeout", "45"], &["'45'", "500ms"]);
+    refused(&["consume", URL, "--session-timeout", "0s"], &["session_timeout", "1 ms"]);
+    refused(&["consume", URL, "--assignor", "range", "--assignor", "range"], &["range twice"]);
+    for option in [["--assignor", "range"], ["--session-timeout", "6s"]] {
+        for protocol in ["consumer", "share"] {
+            let args = [&["consume", URL, "--protocol", protocol], &option[..]].concat();
+            refused(&args, &[option[0], "--protocol classic"]);
+        }
+    }
+    refused(&["consume", URL, "--protocol", "share", "--reset", "latest"], &["--reset", "share groups"]);
+    refused(&["consume", URL, "--from", "1700000000000-0"], &["--from", "1700000000000-0", "offset"]);
+    refused(&["consume", URL, "--from", "9223372036854775808"], &["--from", "offset"]);
+    refused(&["consume", URL, "--group", "g"], &["--group", "--mode"]);
+    refused(&["consume", URL, "--mode", "load-balanced"], &["--group"]);
+    refused(&["consume", URL, "--shard", "elsewhere:1"], &["elsewhere"]);
+    refused(&["consume", "kafka://h/a b"], &["'a b'", "topic"]);
+    refused(&["consume", "kafka://h"], &["kafka://host/"]);
+    refused(&["consume", "kafka://h/orders?db=1"], &["db"]);
+    refused(&["consume", &format!("kafka://:{SECRET}@h/orders")], &["user:password@host"]);
+    refused(&["consume", &format!("kafka://tide:1/{SECRET}@h/orders")], &["%2F"]);
+}
+
+#[test]
+fn kafka_is_not_in_this_build_and_says_so() {
+    let url = format!("kafka://tide:{SECRET}@127.0.0.1:1/orders");
+    for args in [
+        &["consume", &url][..],
+        &["consume", &url, "--mode", "load-balanced", "--group", "g", "--from", "42", "--assignor", "range"],
+    ] {
+        let output = tidegate(args);
+        let said = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{said}");
+        assert_eq!(said, "error: kafka:// is not in this build yet: use redis://\n");
+        assert!(output.stdout.is_empty());
     }
 }
 
@@ -98,8 +166,8 @@ fn wrong_urls_are_refused_and_passwords_kept() {
         refused(&["consume", url], &["URL"]);
     }
     refused(&["consume", "redis://h/"], &["stream"]);
-    for scheme in ["kafka", "kafkas", "stdio"] {
-        refused(&["consume", &format!("{scheme}://h/s")], &[scheme]);
+    for scheme in ["rediss", "kafkas", "stdio"] {
+        refused(&["consume", &format!("{scheme}://h/s")], &[scheme, "not supported yet"]);
     }
     let secret = format!("redis://tide:{SECRET}@h:port/orders");
     refused(&["consume", &secret], &[]);
@@ -165,10 +233,14 @@ fn what_is_no_trace_is_one_line_that_names_the_file() {
     let nonsense = Scratch::new("nonsense", b"this is no trace\n\x00\xff");
     let version = Scratch::new("version", b"tidegate-trace 9 redis\n");
     let kafka = Scratch::new("kafka", b"tidegate-trace 1 kafka\n= end\n");
+    let rabbit = Scratch::new("rabbit", b"tidegate-trace 1 rabbit\n= end\n");
+    let empty = Scratch::new("empty", b"tidegate-trace 1 redis\n= end\n");
     for (path, word) in [
         (nonsense.path(), "not a trace"),
         (version.path(), "version 9"),
-        (kafka.path(), "kafka"),
+        (kafka.path(), "kafka:// is not in this build yet"),
+        (rabbit.path(), "of a rabbit consumer, and this build knows redis and kafka"),
+        (empty.path(), "no server is named"),
         ("/nowhere/at/all", "No such file"),
     ] {
         let output = tidegate(&["replay", path]);

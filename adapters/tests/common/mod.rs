@@ -12,7 +12,7 @@ use tidegate_core::message::{Entries, Entry, Source};
 /// Messages `from..to`, their numbers as sequences, in a segment named after the first.
 pub fn batch(epoch: u64, from: u64, to: u64) -> Batch {
     let entry =
-        |at| Entry { seq: SeqNo::offset(at), timestamp: Timestamp::default(), deliveries: 1, spans_end: 0 };
+        |at| Entry { seq: SeqNo::offset(at), timestamp: Timestamp::default(), deliveries: 1, place: 0 };
     let source = Source {
         stream: "s".into(),
         shard: ShardId::ZERO,

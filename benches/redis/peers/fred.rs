@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use super::version;
 use crate::contender::{COUNT, Contender, FIELD, GROUP, Job, MEMBER};
-use crate::runtime::Runtime;
+use tidegate_benches::runtime::Runtime;
 
 /// XACKs that may be under way at once.
 const ACKS: usize = 4;

@@ -12,7 +12,7 @@ use tidegate_benches::tally::Tally;
 
 use super::version;
 use crate::contender::{COUNT, Contender, GROUP, Job, MEMBER};
-use crate::runtime::Runtime;
+use tidegate_benches::runtime::Runtime;
 
 pub(crate) fn contenders() -> Vec<Box<dyn Contender>> {
     let row = |name, setup, runtime| Box::new(SeaStreamer { name, setup, runtime }) as Box<dyn Contender>;

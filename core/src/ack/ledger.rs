@@ -314,6 +314,11 @@ impl Ledger {
         self.moved.len()
     }
 
+    /// Whether [`Ledger::next_frontier`] has to give this slot's.
+    pub fn has_frontier(&self, slot: Slot) -> bool {
+        self.moved.contains(&slot)
+    }
+
     /// The broker has confirmed a frontier: what is acked up to it is gone. Ignored if it is of
     /// another epoch.
     pub fn frontier_committed(&mut self, frontier: Frontier) {

@@ -6,10 +6,11 @@
 use super::command;
 use super::fault::Fault;
 use super::link::{Answer, error_of};
-use super::machine::{Machine, Waiter};
+use super::machine::Machine;
 use super::task::Task;
 use crate::ack::{AckRange, CommitId, Slot};
 use crate::delivery::Notice;
+use crate::desk::Waiter;
 use crate::mutation::{self, Mutation};
 use crate::request::{Outcome, Ticket};
 use crate::stream::SeqNo;
@@ -18,7 +19,7 @@ use crate::timer::Wake;
 impl Machine {
     /// The application is done with these.
     pub(super) fn on_acks(&mut self, ranges: Vec<AckRange>) {
-        match self.waiters.back_mut() {
+        match self.desk.waiters.back_mut() {
             // A close waits for all of them, so it has to know of them.
             Some(waiter) if self.closing.is_none() => waiter.later.extend(ranges),
             _ => self.apply_acks(&ranges),
@@ -46,15 +47,19 @@ impl Machine {
     }
 
     pub(super) fn on_commit_request(&mut self, ticket: Ticket) {
-        if self.waiters.is_empty() {
+        if self.desk.waiters.is_empty() {
             self.schedule.handle_request(self.now);
         }
-        self.waiters.push_back(Waiter { ticket, later: Vec::new(), committed_before: self.stats.committed });
+        self.desk.waiters.push_back(Waiter {
+            ticket,
+            later: Vec::new(),
+            committed_before: self.stats.committed,
+        });
     }
 
     /// At a close: everything counts, and what `Delayed` waits for is over.
     pub(super) fn drain_acks(&mut self) {
-        for waiter in &mut self.waiters {
+        for waiter in &mut self.desk.waiters {
             let later = std::mem::take(&mut waiter.later);
             for range in later {
                 let report = self.ledger.ack(range);
@@ -126,12 +131,12 @@ impl Machine {
 
     fn answer_waiters(&mut self) {
         while self.is_committed()
-            && let Some(waiter) = self.waiters.pop_front()
+            && let Some(waiter) = self.desk.waiters.pop_front()
         {
             let messages = self.stats.committed - waiter.committed_before;
             self.done(waiter.ticket, Outcome::Committed { messages });
             self.apply_acks(&waiter.later);
-            if !self.waiters.is_empty() {
+            if !self.desk.waiters.is_empty() {
                 self.schedule.handle_request(self.now);
             }
         }

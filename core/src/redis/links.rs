@@ -55,7 +55,7 @@ impl Machine {
                             after: self.config.options.limits.response_timeout,
                         },
                     };
-                    self.commands.push_back(Command::Close { conn: link.conn() });
+                    self.desk.command(Command::Close { conn: link.conn() });
                     self.lose(number, reason);
                 }
                 _ => {}
@@ -68,7 +68,7 @@ impl Machine {
         let (endpoint, at) = (self.endpoint().clone(), self.endpoint);
         let link = if number == READER { &mut self.reader } else { &mut self.control };
         let conn = link.open(until, at);
-        self.commands.push_back(Command::Open { conn, endpoint });
+        self.desk.command(Command::Open { conn, endpoint });
     }
 
     pub(super) fn on_opened(&mut self, conn: ConnId) {
@@ -148,7 +148,7 @@ impl Machine {
         let other = if from == READER { CONTROL } else { READER };
         let link = if other == READER { &mut self.reader } else { &mut self.control };
         if !matches!(link.state, State::Down { .. } | State::Off) {
-            self.commands.push_back(Command::Close { conn: link.conn() });
+            self.desk.command(Command::Close { conn: link.conn() });
             let abandoned: Vec<_> = link.shut(State::Down { retry_at: self.now }).collect();
             abandoned.into_iter().for_each(|task| self.abandon(task));
         }
@@ -158,7 +158,7 @@ impl Machine {
     pub(super) fn drop_link(&mut self, number: u16, reason: Reason) {
         let link = if number == READER { &self.reader } else { &self.control };
         if !matches!(link.state, State::Down { .. } | State::Off) {
-            self.commands.push_back(Command::Close { conn: link.conn() });
+            self.desk.command(Command::Close { conn: link.conn() });
             self.lose(number, reason);
         }
     }

@@ -9,12 +9,13 @@ use super::keys::Keys;
 use super::link::{Link, State};
 use super::resp::{Bounds, Chunk};
 use super::task::Origin;
-use crate::ack::{AckRange, Ledger, Slot};
+use crate::ack::{Ledger, Slot};
 use crate::backoff::Backoff;
 use crate::claim::{ClaimOptions, Cycle};
 use crate::command::Command;
 use crate::commit::{AutoCommit, Schedule};
 use crate::delivery::{Delivery, Notice, Reason};
+use crate::desk::Desk;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, RequestError};
 use crate::event::{Cause, ConnId, Event};
@@ -88,13 +89,6 @@ pub(super) struct Recovery {
     pub(super) came: BTreeMap<u32, usize>,
 }
 
-/// A `commit()` that waits; acks that came after it wait with it.
-pub(super) struct Waiter {
-    pub(super) ticket: Ticket,
-    pub(super) later: Vec<AckRange>,
-    pub(super) committed_before: u64,
-}
-
 /// A seek or rewind under way.
 pub(super) struct Move {
     pub(super) ticket: Ticket,
@@ -148,11 +142,7 @@ pub struct Machine {
     /// From the next seek or rewind on.
     pub(super) assigned: BTreeSet<(StreamKey, ShardId)>,
     pub(super) lane: VecDeque<Delivery>,
-    pub(super) commands: VecDeque<Command>,
-    pub(super) notices: VecDeque<Notice>,
-    pub(super) tickets: u64,
-    pub(super) open_tickets: usize,
-    pub(super) waiters: VecDeque<Waiter>,
+    pub(super) desk: Desk,
     pub(super) moving: Option<Move>,
     pub(super) closing: Option<Close>,
     pub(super) chunks: Vec<Chunk>,
@@ -263,11 +253,7 @@ impl Machine {
             assigned: selected.clone(),
             selected,
             lane: VecDeque::new(),
-            commands: VecDeque::new(),
-            notices: VecDeque::new(),
-            tickets: 0,
-            open_tickets: 0,
-            waiters: VecDeque::new(),
+            desk: Desk::new(limits),
             moving: None,
             closing: None,
             chunks: Vec::new(),
@@ -312,17 +298,12 @@ impl Machine {
         link.is(conn).then_some(link)
     }
 
-    /// For the operator; the oldest goes first when nobody takes them.
     pub(super) fn notice(&mut self, notice: Notice) {
-        if self.notices.len() >= self.config.options.limits.notices_max {
-            self.notices.pop_front();
-        }
-        self.notices.push_back(notice);
+        self.desk.notice(notice);
     }
 
     pub(super) fn done(&mut self, ticket: Ticket, outcome: Outcome) {
-        self.open_tickets -= 1;
-        self.commands.push_back(Command::Done { ticket, outcome });
+        self.desk.done(ticket, outcome);
     }
 
     /// Nothing can repair this: the last delivery.
@@ -364,7 +345,7 @@ impl Machine {
         self.pump_unblock();
         for link in [&mut self.reader, &mut self.control] {
             if link.says_write() {
-                self.commands.push_back(Command::Write { conn: link.conn() });
+                self.desk.command(Command::Write { conn: link.conn() });
             }
         }
     }
@@ -442,13 +423,10 @@ impl Contract for Machine {
 
     fn poll_command(&mut self) -> Command {
         // Taking a delivery made room; its driver then comes here.
-        if self.commands.is_empty() && self.notices.is_empty() {
+        if self.desk.is_empty() {
             self.pump();
         }
-        if let Some(notice) = self.notices.pop_front() {
-            return Command::Notice(notice);
-        }
-        match self.commands.pop_front() {
+        match self.desk.poll() {
             Some(command) => command,
             None if self.is_over() => Command::Wait(None),
             None => {
@@ -501,6 +479,7 @@ impl Contract for Machine {
     fn stats(&self) -> Stats {
         Stats {
             queued: self.flow.records() as u64,
+            queued_bytes: self.flow.bytes() as u64,
             in_flight: self.ledger.in_flight(),
             uncommitted: self.ledger.acked() + self.ledger.committing(),
             shards: self.keys.ready() as u64,

@@ -50,7 +50,7 @@ impl Machine {
                 }
             }
             Request::Commit => {
-                let ticket = self.ticket()?;
+                let ticket = self.desk.ticket()?;
                 self.on_commit_request(ticket);
                 return Ok(Some(ticket));
             }
@@ -61,16 +61,6 @@ impl Machine {
         Ok(None)
     }
 
-    fn ticket(&mut self) -> Result<Ticket, RequestError> {
-        let max = self.config.options.limits.requests_max;
-        if self.open_tickets >= max {
-            return Err(RequestError::TooManyRequests { max });
-        }
-        self.open_tickets += 1;
-        self.tickets += 1;
-        Ok(Ticket(self.tickets))
-    }
-
     fn check_subscribed(&self, stream: &StreamKey) -> Result<(), RequestError> {
         match self.keys.streams.iter().any(|known| known.name == *stream) {
             true => Ok(()),
@@ -79,7 +69,7 @@ impl Machine {
     }
 
     fn on_move(&mut self, to: Start) -> Result<Ticket, RequestError> {
-        let ticket = self.ticket()?;
+        let ticket = self.desk.ticket()?;
         if let Some(earlier) = self.moving.take() {
             self.done(earlier.ticket, Outcome::Superseded);
         }
@@ -199,9 +189,7 @@ impl Machine {
             closing.until = closing.until.min(until);
             return Err(RequestError::Closed);
         }
-        let ticket = Ticket(self.tickets + 1);
-        self.tickets += 1;
-        self.open_tickets += 1;
+        let ticket = self.desk.last_ticket();
         if let Some(earlier) = self.moving.take() {
             self.done(earlier.ticket, Outcome::Superseded);
         }
@@ -260,12 +248,12 @@ impl Machine {
         self.withdraw();
         for link in [&mut self.reader, &mut self.control] {
             if !matches!(link.state, State::Down { .. } | State::Off) {
-                self.commands.push_back(Command::Close { conn: link.conn() });
+                self.desk.command(Command::Close { conn: link.conn() });
             }
             drop(link.shut(State::Off));
         }
         let committed = uncommitted == 0;
-        while let Some(waiter) = self.waiters.pop_front() {
+        while let Some(waiter) = self.desk.waiters.pop_front() {
             let messages = self.stats.committed - waiter.committed_before;
             let outcome = match committed && matches!(phase, Phase::Ended) {
                 true => Outcome::Committed { messages },

@@ -1,8 +1,9 @@
 //! Keeping the password out of a trace.
 //!
-//! It can be in two places: in the login that the machine writes, and in an error that quotes
-//! what it didn't understand (a server without HELLO does that). Only these are masked: the same
-//! bytes may well be a stream's name, too, and elsewhere they have to stay.
+//! It can be in two places: in the login that the machine writes (Redis's AUTH, the PLAIN message
+//! of RFC 4616 that Kafka takes), and in an error that quotes what it didn't understand (a Redis
+//! without HELLO does that). Only these are masked: the same bytes may well be a stream's name,
+//! too, and elsewhere they have to stay.
 //!
 //! **Invariant:** masking changes no length, and masking what was masked changes nothing; so a
 //! replay that logs in with the mask records the same lines.
@@ -21,6 +22,8 @@ pub(super) struct Mask {
     secret: Vec<u8>,
     /// Login commands as they are on the wire, up to the password.
     logins: Vec<Vec<u8>>,
+    /// The same of PLAIN: the user between two zeros.
+    plain: Option<Vec<u8>>,
     /// A reply quoted the password, so our own texts may do so.
     quoted: bool,
 }
@@ -51,13 +54,26 @@ impl Mask {
         let login =
             |user: Option<&str>| [word("AUTH"), user.map_or(Vec::new(), word), length.clone()].concat();
         let logins = vec![login(Some(user.unwrap_or("default"))), login(None)];
-        Self { secret, logins, quoted: false }
+        let plain = user.map(|user| [b"\0", user.as_bytes(), b"\0"].concat());
+        Self { secret, logins, plain, quoted: false }
     }
 
     /// What was queued for writing, in whole commands.
     pub(super) fn written(&self, bytes: &mut [u8]) {
         if self.secret.is_empty() {
             return;
+        }
+        if let Some(before) = &self.plain {
+            let mut at = 0;
+            while let Some(found) = bytes.get(at..).and_then(|rest| find(rest, before)) {
+                at += found + before.len();
+                let password = bytes.get_mut(at..).unwrap_or_default();
+                if password.starts_with(&self.secret) {
+                    password.iter_mut().take(self.secret.len()).for_each(|byte| *byte = MASK);
+                }
+                // The zero after one user may be the one before the next.
+                at -= 1;
+            }
         }
         let mut at = 0;
         while let Some(rest) = bytes.get_mut(at..) {

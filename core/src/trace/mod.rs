@@ -39,6 +39,7 @@
 //!
 //! **Invariant:** a trace that was cut off anywhere (kill -9, a full disk) replays up to there.
 
+mod kafka;
 mod line;
 mod mask;
 mod record;

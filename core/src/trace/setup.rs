@@ -1,9 +1,11 @@
-//! What a machine is made from, as lines `= name value`.
+//! What a machine is made from, as lines `= name value`. What isn't there has its default, so that a
+//! trace stays readable when options are added.
 
 use std::fmt::{self, Write};
 
 use bytes::Bytes;
 
+use super::kafka;
 use super::mask::MASK;
 use super::text::{Place, Quoted, Shard, Span, What, Words, wrong};
 use crate::claim::ClaimOptions;
@@ -37,7 +39,7 @@ macro_rules! limits {
 }
 
 limits! {
-    numbers: lane_records_max lane_bytes_max unacked_max requests_max notices_max shards_max
+    numbers: lane_records_max lane_bytes_max unacked_max requests_max notices_max shards_max connections_max
         commit_messages_max commits_in_flight_max outgoing_bytes_max claim_messages_max
         reply_depth_max reply_line_max reply_bulk_max reply_elements_max reply_bytes_max;
     spans: connect_timeout response_timeout block retry_min retry_max
@@ -65,6 +67,7 @@ pub(super) fn print(to: &mut String, setup: &Setup) -> fmt::Result {
         discover_interval,
         login,
         database,
+        kafka,
         limits,
     } = options;
     let mode = match mode {
@@ -109,6 +112,7 @@ pub(super) fn print(to: &mut String, setup: &Setup) -> fmt::Result {
         writeln!(to, "= password-length {}", password.reveal().len())?;
     }
     writeln!(to, "= database {database}")?;
+    kafka::print(to, kafka)?;
     print_limits(to, limits)?;
     if let Some(host) = host {
         writeln!(to, "= host {}", Quoted(host.as_str().as_bytes()))?;
@@ -208,6 +212,7 @@ impl Reader {
                 options.login = Some(Login { user: self.user.take(), password });
             }
             "database" => options.database = words.value("number")?,
+            "kafka" => kafka::read(&mut options.kafka, &mut words)?,
             "limit" => limit(&mut options.limits, &mut words)?,
             "host" => {
                 let facts = HostFacts { override_: Some(words.text()?.into()), ..HostFacts::default() };

@@ -34,8 +34,8 @@ fn add_chunk(streams: &mut Vec<Stream>, chunk: Chunk) {
     for entry in &entries.index {
         assert_eq!(entry.timestamp.as_millis() as u64, entry.seq.high());
         assert_eq!(entry.deliveries, 1);
-        let spans = &entries.spans[first..entry.spans_end as usize];
-        first = entry.spans_end as usize;
+        let spans = &entries.spans[first..entry.place as usize];
+        first = entry.place as usize;
         let texts = spans.iter().map(|s| entries.data[s.start as usize..][..s.len as usize].to_vec());
         stream.entries.push((entry.seq, texts.collect()));
     }

@@ -30,6 +30,16 @@ fn replay(trace: &Path) -> tidegate_live::Finished {
     run(&["replay", trace.to_str().unwrap()])
 }
 
+/// A record that can't be read: one line that names the file and says this.
+#[track_caller]
+fn refused(trace: &Path, says: &str) {
+    let html = trace.with_extension("html");
+    let done = run(&["replay", trace.to_str().unwrap(), "--html", html.to_str().unwrap()]);
+    done.expect(1).says(trace.to_str().unwrap()).says(says);
+    assert_eq!((done.stdout.len(), done.stderr.len()), (0, 1), "{done:#?}");
+    assert!(!html.exists(), "nothing to draw");
+}
+
 #[test]
 fn a_recorded_run_replays_the_same_commands() {
     for args in [
@@ -58,6 +68,52 @@ fn a_changed_record_fails_to_replay() {
     let done = replay(&changed);
     assert!(matches!(done.status.code(), Some(1 | 2)), "{:?}, {:?}", done.status, done.stderr);
     assert!(!done.stderr.is_empty(), "it says where");
+}
+
+#[test]
+fn a_record_is_drawn_as_one_file_that_loads_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = recorded(dir.path(), &["--mode", "load-balanced", "--group", "crew", "--consumer", "one"]);
+    let html = dir.path().join("timeline.html");
+    let done = run(&["replay", trace.to_str().unwrap(), "--html", html.to_str().unwrap()]);
+    done.expect(0).says(&format!("timeline: {}", html.display())).says("all as recorded");
+    let page = std::fs::read_to_string(&html).unwrap();
+    assert!(page.trim_end().ends_with("</html>"), "{page}");
+    // What it draws: 52 messages of a stream, and an outage.
+    assert!(page.contains("orders/0") && page.contains("\"one\""), "{page}");
+    let page = page.to_lowercase();
+    for way_out in ["http://", "https://", "src=", "href=", "url(", "@import", "<link", "<img", "<iframe"] {
+        assert!(!page.contains(way_out), "{way_out}");
+    }
+    let nowhere = run(&["replay", trace.to_str().unwrap(), "--html", "/nowhere/at/all"]);
+    nowhere.expect(1).says("error: /nowhere/at/all: No such file");
+}
+
+#[test]
+fn a_corrupt_record_and_one_of_another_version_are_one_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let trace = recorded(dir.path(), &[]);
+    let text = std::fs::read_to_string(&trace).unwrap();
+    let write = |name: &str, text: String| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path
+    };
+    let lines: Vec<&str> = text.lines().collect();
+    // A line in the middle that says nothing, and one that isn't text.
+    let middle = lines.len() / 2;
+    let mut odd = lines.clone();
+    odd[middle] = "17 > nonsense";
+    refused(&write("nonsense", odd.join("\n")), &format!("line {}", middle + 1));
+    odd[middle] = "\u{0}\u{7f}\u{fffd}";
+    refused(&write("binary", odd.join("\n")), &format!("line {}", middle + 1));
+    // An option that there isn't.
+    let unknown = text.replacen("\n= batch ", "\n= catch ", 1);
+    assert_ne!(unknown, text);
+    refused(&write("unknown", unknown), "catch");
+    let newer = text.replacen("tidegate-trace ", "tidegate-trace 9", 1);
+    assert_ne!(newer, text);
+    refused(&write("newer", newer), "version 9");
 }
 
 #[test]

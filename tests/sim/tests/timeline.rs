@@ -332,7 +332,8 @@ fn a_browser_draws_it_without_an_error() {
         std::fs::write(&file, html(&history)).unwrap();
         println!("{}", file.display());
         let profile = folder.join(format!("chromium-{name}"));
-        let done = Command::new("chromium")
+        let browser = std::env::var_os("CHROMIUM").unwrap_or_else(|| "chromium".into());
+        let done = Command::new(browser)
             .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"])

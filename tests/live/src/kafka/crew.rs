@@ -257,12 +257,31 @@ impl Crew {
             let Some(partition) = passed else { return };
             assert!(
                 began.elapsed() < Duration::from_secs(5),
-                "partition {partition}: {} is committed, but {} was never written",
+                "partition {partition}: {} is committed, but {} was never written; around it:\n{}",
                 self.committed[partition],
-                self.frontier[partition]
+                self.frontier[partition],
+                self.around(partition)
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    /// What each member wrote of a partition around the first offset that nobody wrote.
+    fn around(&self, partition: usize) -> String {
+        let missing = self.frontier[partition] as u64;
+        let mut lines = String::new();
+        for (number, member) in self.members.iter().enumerate() {
+            let seen = member.process.seen();
+            let mut runs: Vec<(u64, u64)> = Vec::new();
+            for taken in seen.taken.iter().filter(|taken| taken.shard as usize == partition) {
+                match runs.last_mut() {
+                    Some((_, last)) if *last + 1 == taken.offset => *last = taken.offset,
+                    _ => runs.push((taken.offset, taken.offset)),
+                }
+            }
+            lines += &format!("  member-{number} ({:?}): {runs:?}\n", member.state);
+        }
+        lines + &format!("  missing: {missing}")
     }
 
     /// Everybody leaves; then the books are closed.

@@ -38,7 +38,7 @@ pub use cluster::{Cluster, ClusterOptions, shared};
 pub use crew::{Crew, Excused, Report};
 pub use java_consumer::{JavaConsumer, JavaState};
 pub use kcat::{Kcat, kcat_produce};
-pub use paths::{Version, jars};
+pub use paths::{Version, jars, number};
 pub use produce::{Numbers, Outcome, Produce, Record, StoredRecord};
 pub use protocol::Protocol;
 

@@ -28,6 +28,11 @@ const SOURCES: [(&str, &str); 5] = [
     ("Consumers.java", include_str!("../../../kafka/helper/Consumers.java")),
 ];
 
+/// The newest release's number.
+pub fn number() -> &'static str {
+    VERSIONS.lines().next().unwrap_or_default()
+}
+
 /// The folder of Apache Kafka's jars: what `KAFKA_JARS` (`KAFKA_JARS_OLD`) names, else
 /// `kafka/VERSION` in the target directory. Panics with what to run where it is missing.
 pub fn jars(version: Version) -> PathBuf {

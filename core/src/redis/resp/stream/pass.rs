@@ -90,7 +90,7 @@ impl<'a> Pass<'a> {
             seq: id,
             timestamp: Timestamp::from_millis(i64::try_from(id.high()).unwrap_or(i64::MAX)),
             deliveries: 1,
-            spans_end: self.spans.len() as u32,
+            place: self.spans.len() as u32,
         });
     }
 
@@ -106,7 +106,7 @@ impl<'a> Pass<'a> {
         };
         self.places.push(Place { key: place, data: take(&mut self.data) });
         let entries =
-            Entries { data: Bytes::new(), index: take(&mut self.index), spans: take(&mut self.spans) };
+            Entries { index: take(&mut self.index), spans: take(&mut self.spans), ..Entries::default() };
         self.out.push(Chunk { key, entries, deleted: take(&mut self.deleted) });
     }
 

@@ -1,4 +1,16 @@
 //! How a consumer behaves: one type for all backends.
+//!
+//! # Theory of operation
+//!
+//! [`ConsumerOptions`] has what every backend understands; what only one broker has is a part of it
+//! (`kafka`), and the others take no notice. [`check`](ConsumerOptions::check) sees what contradicts
+//! itself in options alone; a machine refuses what its broker can't have.
+//!
+//! **Invariant:** whatever passes the check fits the wire, and the defaults pass.
+//!
+//! **Invariant:** each option is in a trace (`trace::setup`), so that a replay has the same.
+
+mod kafka;
 
 use std::fmt;
 use std::time::Duration;
@@ -9,6 +21,8 @@ use crate::error::Error;
 use crate::identity::{ConsumerGroup, ConsumerId};
 use crate::limits::Limits;
 use crate::stream::{Position, ShardId, StreamKey, Timestamp};
+
+pub use kafka::{AssignorKind, GroupProtocol, Isolation, KafkaOptions, Reset};
 
 /// Who gets which messages.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,6 +120,8 @@ pub struct ConsumerOptions {
     pub login: Option<Login>,
     /// Database number, Redis only. Default 0.
     pub database: u32,
+    /// What only Kafka has.
+    pub kafka: KafkaOptions,
     /// The bounds.
     pub limits: Limits,
 }
@@ -125,6 +141,7 @@ impl Default for ConsumerOptions {
             discover_interval: Duration::from_secs(5),
             login: None,
             database: 0,
+            kafka: KafkaOptions::default(),
             limits: Limits::default(),
         }
     }
@@ -213,6 +230,13 @@ impl ConsumerOptions {
         self
     }
 
+    /// Sets [`kafka`](Self::kafka).
+    #[must_use]
+    pub fn kafka(mut self, kafka: KafkaOptions) -> Self {
+        self.kafka = kafka;
+        self
+    }
+
     /// Sets [`limits`](Self::limits).
     #[must_use]
     pub fn limits(mut self, limits: Limits) -> Self {
@@ -234,7 +258,7 @@ impl ConsumerOptions {
                 wrong("load-balanced needs a group: name one")
             }
             _ if self.batch == 0 => wrong("batch must be at least 1"),
-            _ => self.limits.check(),
+            _ => self.kafka.check().and_then(|()| self.limits.check()),
         }
     }
 }

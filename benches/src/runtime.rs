@@ -1,12 +1,12 @@
-//! tokio, in its two forms.
+//! What a contender runs on: tokio, in its two forms.
 
 use std::future::Future;
 
-use tidegate_benches::Failure;
+use crate::Failure;
 
 /// What a contender runs on.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum Runtime {
+pub enum Runtime {
     /// As `#[tokio::main]` makes it: a worker per core.
     Multi,
     /// One thread.
@@ -14,7 +14,11 @@ pub(crate) enum Runtime {
 }
 
 impl Runtime {
-    pub(crate) fn run<T>(self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    /// Runs `work` to its end on a runtime made for it.
+    ///
+    /// # Errors
+    /// Those of `work`, and of the system that gives no runtime.
+    pub fn run<T>(self, work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
         let mut builder = match self {
             Self::Multi => tokio::runtime::Builder::new_multi_thread(),
             Self::Current => tokio::runtime::Builder::new_current_thread(),
@@ -23,7 +27,7 @@ impl Runtime {
     }
 
     /// What stands in the table after the client's name.
-    pub(crate) fn label(self) -> &'static str {
+    pub fn label(self) -> &'static str {
         match self {
             Self::Multi => "",
             Self::Current => ", current thread",

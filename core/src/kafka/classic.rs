@@ -1,0 +1,521 @@
+//! The classic protocol: JoinGroup, SyncGroup, Heartbeat, LeaveGroup; one member, the leader,
+//! decides who reads what.
+//!
+//! Eager: everything is let go before joining. Cooperative (KIP-429), if all assignors of this
+//! member can: what is owned is read on while joining, what the new assignment lacks is let go
+//! after it, and then the group is joined once more.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::fetch::millis;
+use super::links::{read, unsupported};
+use super::machine::{Machine, Phase};
+use super::membership::State;
+use super::sticky_data;
+use super::task::Task;
+use super::wire::{
+    self, ConsumerProtocolAssignment, ConsumerProtocolAssignmentTopicPartition, ConsumerProtocolSubscription,
+    ConsumerProtocolSubscriptionTopicPartition, ErrorCode, HeartbeatRequest, JoinGroupRequest,
+    JoinGroupRequestProtocol, JoinGroupResponseMember, LeaveGroupRequest, LeaveGroupRequestMemberIdentity,
+    SyncGroupRequest, SyncGroupRequestAssignment,
+};
+use crate::assign::{self, Assignor, Member, Memory, RebalanceProtocol};
+use crate::delivery::Reason;
+use crate::error::Error;
+use crate::options::ConsumerOptions;
+
+use super::cluster::TopicState;
+
+/// The version of the subscription that is sent: owned partitions, generation and rack.
+const SUBSCRIPTION: i16 = 3;
+
+/// What only the classic protocol has.
+pub(super) struct Classic {
+    assignors: Vec<Arc<dyn Assignor>>,
+    cooperative: bool,
+    /// Joining again is due.
+    rejoin: bool,
+    /// The name of the assignor that the group chose.
+    chosen: String,
+    leader: bool,
+    /// As JoinGroup told the leader.
+    members: Vec<JoinGroupResponseMember>,
+    /// The leader's: partitions of each topic when it assigned last.
+    counts: BTreeMap<String, usize>,
+    metadata_came: bool,
+    /// What was owned before everything was let go, for the sticky assignor.
+    memory: (i32, Vec<(String, Vec<i32>)>),
+}
+
+impl Classic {
+    pub(super) fn new(options: &ConsumerOptions) -> Self {
+        let assignors: Vec<_> =
+            options.kafka.assignors.iter().filter_map(|kind| assign::by_name(kind.name())).collect();
+        let cooperative = !assignors.is_empty()
+            && assignors.iter().all(|assignor| assignor.protocol() == RebalanceProtocol::Cooperative);
+        Self {
+            assignors,
+            cooperative,
+            rejoin: false,
+            chosen: String::new(),
+            leader: false,
+            members: Vec::new(),
+            counts: BTreeMap::new(),
+            metadata_came: false,
+            memory: (-1, Vec::new()),
+        }
+    }
+
+    pub(super) fn handle_metadata(&mut self) {
+        self.metadata_came = true;
+    }
+
+    /// The membership is lost. The id is given by the coordinator; one that it doesn't know is of
+    /// no use.
+    pub(super) fn begin_anew(&mut self, code: ErrorCode, member_id: &mut String) {
+        if code == ErrorCode::UNKNOWN_MEMBER_ID {
+            member_id.clear();
+        }
+        self.rejoin = false;
+        self.leader = false;
+        self.members.clear();
+    }
+}
+
+impl Machine {
+    /// The group is to be joined again. Where it is being joined, that will do.
+    pub(super) fn rejoin(&mut self) {
+        if self.membership.state() == State::Stable {
+            self.membership.classic.rejoin = true;
+            self.membership.heartbeat_at = self.now;
+        }
+    }
+
+    /// A join that came to nothing begins anew.
+    pub(super) fn restart_join(&mut self) {
+        if matches!(self.membership.state(), State::Joining | State::Assigning | State::Syncing) {
+            self.membership.go(State::Unjoined);
+            self.membership.heartbeat_at = self.now;
+        }
+    }
+
+    pub(super) fn pump_classic(&mut self) {
+        let due = self.membership.heartbeat_at <= self.now && !self.membership.in_flight;
+        if self.phase == Phase::Closing || self.membership.state() == State::Leaving {
+            if due && self.membership.state() == State::Leaving {
+                self.send_leave();
+            }
+            return;
+        }
+        if std::mem::take(&mut self.membership.classic.metadata_came) {
+            self.watch_partitions();
+        }
+        match self.membership.state() {
+            State::Unjoined if due => self.prepare_join(),
+            State::Preparing if self.membership.revoking.is_none() => self.send_join(),
+            State::Assigning => self.assign_as_leader(),
+            State::Stable => {
+                self.reconcile();
+                if self.membership.classic.rejoin && self.membership.revoking.is_none() {
+                    if !self.membership.in_flight {
+                        self.prepare_join();
+                    }
+                } else if due {
+                    self.send_heartbeat();
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Eager: what is owned is let go first.
+    fn prepare_join(&mut self) {
+        self.membership.classic.rejoin = false;
+        let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
+        if self.membership.classic.cooperative || owned.is_empty() {
+            return self.send_join();
+        }
+        self.remember_owned();
+        self.membership.go(State::Preparing);
+        self.membership.target.clear();
+        self.revoke(owned);
+    }
+
+    /// Cooperative: what was let go is free for others once everybody joined again.
+    pub(super) fn on_revoked_classic(&mut self) {
+        if self.membership.state() == State::Stable {
+            self.rejoin();
+        }
+    }
+
+    fn owned_by_topic(&self) -> BTreeMap<String, Vec<i32>> {
+        let mut owned: BTreeMap<String, Vec<i32>> = BTreeMap::new();
+        for &slot in self.partitions.owned() {
+            let partition = self.partitions.at(slot);
+            if !partition.is_leaving() {
+                owned.entry(partition.stream.to_string()).or_default().push(partition.index);
+            }
+        }
+        owned
+    }
+
+    fn remember_owned(&mut self) {
+        let owned = self.owned_by_topic().into_iter().collect();
+        self.membership.classic.memory = (self.membership.generation, owned);
+    }
+
+    fn subscription(&self, assignor: &dyn Assignor) -> Bytes {
+        let classic = &self.membership.classic;
+        let topics: Vec<String> = self
+            .cluster
+            .topics()
+            .iter()
+            .filter(|topic| topic.subscribed)
+            .map(|topic| topic.text.clone())
+            .collect();
+        let generation = self.membership.generation;
+        let memory = assignor.memory();
+        let owned: Vec<_> = match memory {
+            // Eager: everything was let go by now.
+            Memory::UserData if !classic.cooperative => classic.memory.1.clone(),
+            _ => self.owned_by_topic().into_iter().collect(),
+        };
+        let user_data = match memory {
+            Memory::None => assignor.user_data(&topics),
+            Memory::UserData if !classic.cooperative => sticky_data::encode(memory, &owned, classic.memory.0),
+            _ => sticky_data::encode(memory, &owned, generation),
+        };
+        let owned = if memory == Memory::UserData { Vec::new() } else { owned };
+        let subscription = ConsumerProtocolSubscription {
+            topics,
+            user_data: (!user_data.is_empty()).then_some(user_data),
+            owned_partitions: owned
+                .into_iter()
+                .map(|(topic, partitions)| ConsumerProtocolSubscriptionTopicPartition { topic, partitions })
+                .collect(),
+            generation_id: generation,
+            rack_id: self.config.options.kafka.rack.clone(),
+        };
+        // Fails for nothing that can be in there: names and counts come from options and metadata
+        // within the wire's lengths. An empty subscription is refused by the leader.
+        wire::write_embedded(SUBSCRIPTION, &subscription).unwrap_or_default()
+    }
+
+    fn send_join(&mut self) {
+        let now = self.now;
+        let kafka = &self.config.options.kafka;
+        let client_id = kafka.client_id.clone();
+        let (session, rebalance) = (kafka.session_timeout, kafka.rebalance_timeout);
+        // Others may take as long as the rebalance to join.
+        let patience = self.response_timeout() + rebalance;
+        let protocols: Vec<_> = self
+            .membership
+            .classic
+            .assignors
+            .iter()
+            .map(|assignor| JoinGroupRequestProtocol {
+                name: assignor.name().to_owned(),
+                metadata: self.subscription(assignor.as_ref()),
+            })
+            .collect();
+        let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
+        let instance = self.membership.instance.clone();
+        let Some(link) = self.coordinator_link() else { return };
+        let number = link.conn().number;
+        let Some(version) = link.version::<JoinGroupRequest>() else {
+            return self.drop_link(number, Reason::Error(unsupported("JoinGroup")));
+        };
+        let request = JoinGroupRequest {
+            group_id,
+            session_timeout_ms: millis(session),
+            rebalance_timeout_ms: millis(rebalance),
+            member_id,
+            group_instance_id: instance.filter(|_| version >= 5),
+            protocol_type: "consumer".into(),
+            protocols,
+            reason: None,
+        };
+        link.send(now, &client_id, version, &request, Task::JoinGroup, patience);
+        self.membership.in_flight = true;
+        self.membership.go(State::Joining);
+    }
+
+    pub(super) fn on_joined(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
+        let response = read::<JoinGroupRequest>(frame, version)?;
+        self.membership.handle_answer();
+        if self.membership.state() != State::Joining {
+            return Ok(());
+        }
+        match ErrorCode(response.error_code) {
+            ErrorCode::NONE => {}
+            // The first of two steps, so that a join that is lost leaves no ghost (KIP-394).
+            ErrorCode::MEMBER_ID_REQUIRED => {
+                self.membership.member_id = response.member_id;
+                self.membership.go(State::Unjoined);
+                self.membership.heartbeat_at = self.now;
+                return Ok(());
+            }
+            code => {
+                self.membership.go(State::Unjoined);
+                self.membership.heartbeat_at = self.now;
+                return self.on_group_error(code, "JoinGroup");
+            }
+        }
+        self.group_works();
+        let membership = &mut self.membership;
+        membership.generation = response.generation_id;
+        membership.classic.leader = response.leader == response.member_id;
+        membership.member_id = response.member_id;
+        membership.classic.chosen = response.protocol_name.unwrap_or_default();
+        membership.classic.members = Vec::new();
+        if membership.classic.leader && !response.skip_assignment {
+            membership.classic.members = response.members;
+            membership.go(State::Assigning);
+            self.assign_as_leader();
+        } else {
+            self.send_sync(Vec::new());
+        }
+        Ok(())
+    }
+
+    /// The leader decides, once all topics that members want are known.
+    fn assign_as_leader(&mut self) {
+        let members = std::mem::take(&mut self.membership.classic.members);
+        let mut wanted = BTreeSet::new();
+        let parsed: Vec<Member> = members
+            .iter()
+            .map(|member| {
+                let mut parsed = member_of(member, &self.membership.classic.chosen);
+                parsed.topics.truncate(self.config.options.limits.shards_max);
+                wanted.extend(parsed.topics.iter().cloned());
+                parsed
+            })
+            .collect();
+        let before = self.cluster.topics().len();
+        let mut topics = Vec::new();
+        let mut unknown = false;
+        for name in wanted.into_iter().take(self.config.options.limits.shards_max) {
+            let at = self.cluster.add(&name);
+            let Some(topic) = self.cluster.topic(at) else { continue };
+            unknown |= topic.state == TopicState::Unknown;
+            let racks = topic.leaders.iter().map(|leader| self.racks_of(&leader.replicas)).collect();
+            let partitions = i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
+            if topic.state == TopicState::Present {
+                topics.push(assign::Topic { name, partitions, racks });
+            }
+        }
+        if unknown {
+            if self.cluster.topics().len() > before {
+                self.refresh_soon();
+            }
+            self.membership.classic.members = members;
+            return;
+        }
+        self.membership.classic.counts =
+            topics.iter().map(|topic| (topic.name.clone(), topic.partitions.max(0) as usize)).collect();
+        let chosen = &self.membership.classic.chosen;
+        let assignor = self.membership.classic.assignors.iter().find(|one| one.name() == chosen).cloned();
+        let Some(assignor) = assignor else {
+            let error = Error::Protocol(
+                format!("the group chose the assignor {chosen}, which we didn't offer").into(),
+            );
+            return self.fail(error);
+        };
+        let assignments = match assignor.assign(&topics, &parsed) {
+            Ok(assignments) => assignments,
+            Err(error) => return self.fail(Error::Options(error.to_string().into())),
+        };
+        let assignments = assignments
+            .into_iter()
+            .map(|one| {
+                let assigned_partitions = one
+                    .topics()
+                    .map(|(topic, partitions)| ConsumerProtocolAssignmentTopicPartition {
+                        topic: topic.to_owned(),
+                        partitions: partitions.to_vec(),
+                    })
+                    .collect();
+                let assignment = ConsumerProtocolAssignment { assigned_partitions, user_data: None };
+                SyncGroupRequestAssignment {
+                    member_id: one.member().to_owned(),
+                    assignment: wire::write_embedded(1, &assignment).unwrap_or_default(),
+                }
+            })
+            .collect();
+        self.send_sync(assignments);
+    }
+
+    fn racks_of(&self, replicas: &[i32]) -> Vec<Arc<str>> {
+        let rack = |broker| self.cluster.brokers.get(broker)?.rack.as_deref().map(Arc::from);
+        replicas.iter().filter_map(rack).collect()
+    }
+
+    fn send_sync(&mut self, assignments: Vec<SyncGroupRequestAssignment>) {
+        let now = self.now;
+        let client_id = self.config.options.kafka.client_id.clone();
+        let patience = self.response_timeout() + self.config.options.kafka.rebalance_timeout;
+        let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
+        let (instance, chosen) = (self.membership.instance.clone(), self.membership.classic.chosen.clone());
+        let generation_id = self.membership.generation;
+        let Some(link) = self.coordinator_link() else { return self.restart_join() };
+        let number = link.conn().number;
+        let Some(version) = link.version::<SyncGroupRequest>() else {
+            return self.drop_link(number, Reason::Error(unsupported("SyncGroup")));
+        };
+        let request = SyncGroupRequest {
+            group_id,
+            generation_id,
+            member_id,
+            group_instance_id: instance.filter(|_| version >= 3),
+            protocol_type: Some("consumer".into()),
+            protocol_name: Some(chosen),
+            assignments,
+        };
+        link.send(now, &client_id, version, &request, Task::SyncGroup, patience);
+        self.membership.in_flight = true;
+        self.membership.go(State::Syncing);
+    }
+
+    pub(super) fn on_synced(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
+        let response = read::<SyncGroupRequest>(frame, version)?;
+        self.membership.handle_answer();
+        if self.membership.state() != State::Syncing {
+            return Ok(());
+        }
+        if response.error_code != 0 {
+            self.membership.go(State::Unjoined);
+            self.membership.heartbeat_at = self.now;
+            return self.on_group_error(ErrorCode(response.error_code), "SyncGroup");
+        }
+        self.group_works();
+        let mut target = BTreeSet::new();
+        if !response.assignment.is_empty() {
+            let (_, assignment) = wire::read_embedded::<ConsumerProtocolAssignment>(response.assignment)
+                .map_err(super::link::broken)?;
+            for topic in assignment.assigned_partitions {
+                // The leader may know of a topic before we do; but not one that we didn't want.
+                let Some(at) = self.cluster.named(&topic.topic) else { continue };
+                if self.cluster.topic(at).is_some_and(|topic| topic.subscribed) {
+                    target.extend(
+                        topic.partitions.into_iter().filter(|index| *index >= 0).map(|index| (at, index)),
+                    );
+                }
+            }
+        }
+        self.membership.target = target;
+        self.membership.go(State::Stable);
+        self.membership.heartbeat_at = self.now + self.config.options.kafka.heartbeat_interval;
+        self.reconcile();
+        Ok(())
+    }
+
+    /// The leader sees to it that partitions that were added are assigned.
+    fn watch_partitions(&mut self) {
+        if !self.membership.classic.leader || self.membership.state() != State::Stable {
+            return;
+        }
+        let counts = &self.membership.classic.counts;
+        let changed = self.cluster.topics().iter().any(|topic| {
+            topic.state == TopicState::Present
+                && counts.get(&topic.text).is_none_or(|count| *count != topic.leaders.len())
+                && (topic.subscribed || counts.contains_key(&topic.text))
+        });
+        if changed {
+            self.rejoin();
+        }
+    }
+
+    fn send_heartbeat(&mut self) {
+        let (now, patience) = (self.now, self.response_timeout());
+        let client_id = self.config.options.kafka.client_id.clone();
+        let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
+        let (instance, generation_id) = (self.membership.instance.clone(), self.membership.generation);
+        let Some(link) = self.coordinator_link() else { return };
+        let number = link.conn().number;
+        let Some(version) = link.version::<HeartbeatRequest>() else {
+            return self.drop_link(number, Reason::Error(unsupported("Heartbeat")));
+        };
+        let group_instance_id = instance.filter(|_| version >= 3);
+        let request = HeartbeatRequest { group_id, generation_id, member_id, group_instance_id };
+        link.send(now, &client_id, version, &request, Task::Heartbeat, patience);
+        self.membership.in_flight = true;
+        self.membership.heartbeat_at = now + self.config.options.kafka.heartbeat_interval;
+    }
+
+    pub(super) fn on_heartbeat(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
+        let response = read::<HeartbeatRequest>(frame, version)?;
+        self.membership.handle_answer();
+        if self.membership.state() != State::Stable {
+            return Ok(());
+        }
+        match ErrorCode(response.error_code) {
+            ErrorCode::NONE => {
+                self.group_works();
+                Ok(())
+            }
+            code => self.on_group_error(code, "Heartbeat"),
+        }
+    }
+
+    fn send_leave(&mut self) {
+        let (now, patience) = (self.now, self.response_timeout());
+        let client_id = self.config.options.kafka.client_id.clone();
+        let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
+        let Some(link) = self.coordinator_link() else { return };
+        let Some(version) = link.version::<LeaveGroupRequest>() else {
+            return self.membership.go(State::Left);
+        };
+        let request = match version {
+            ..3 => LeaveGroupRequest { group_id, member_id, members: Vec::new() },
+            _ => {
+                let member =
+                    LeaveGroupRequestMemberIdentity { member_id, group_instance_id: None, reason: None };
+                LeaveGroupRequest { group_id, member_id: String::new(), members: vec![member] }
+            }
+        };
+        link.send(now, &client_id, version, &request, Task::LeaveGroup, patience);
+        self.membership.in_flight = true;
+    }
+
+    pub(super) fn on_left(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
+        let response = read::<LeaveGroupRequest>(frame, version)?;
+        self.on_leave_answer(ErrorCode(response.error_code));
+        Ok(())
+    }
+
+    /// Sent again where it didn't reach the coordinator (K6); anything else means that we are out.
+    pub(super) fn on_leave_answer(&mut self, code: ErrorCode) {
+        if self.membership.state() != State::Leaving {
+            return;
+        }
+        self.membership.in_flight = false;
+        match code {
+            ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
+            ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => self.wait_a_while(),
+            _ => self.membership.go(State::Left),
+        }
+    }
+}
+
+/// A member as its subscription tells, whoever's client it is. One that can't be read wants
+/// nothing.
+fn member_of(member: &JoinGroupResponseMember, chosen: &str) -> Member {
+    let mut parsed = Member::new(member.member_id.clone(), Vec::<String>::new());
+    parsed.instance = member.group_instance_id.clone();
+    let Ok((_, subscription)) = wire::read_embedded::<ConsumerProtocolSubscription>(member.metadata.clone())
+    else {
+        return parsed;
+    };
+    parsed.topics = subscription.topics;
+    parsed.rack = subscription.rack_id;
+    parsed.user_data = subscription.user_data.unwrap_or_default();
+    parsed.generation = subscription.generation_id;
+    parsed.owned =
+        subscription.owned_partitions.into_iter().map(|owned| (owned.topic, owned.partitions)).collect();
+    let memory = assign::by_name(chosen).map_or(Memory::None, |assignor| assignor.memory());
+    sticky_data::recall(memory, &mut parsed);
+    parsed
+}

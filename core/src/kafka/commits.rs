@@ -1,0 +1,337 @@
+//! Acks on their way to the coordinator: the frontier of each partition, as the schedule says.
+//!
+//! What is committed is the offset after the last message before which nothing is un-acked, so
+//! that a restart begins with the first one that is. Where everything that was handed out is
+//! acked, that is the position itself: past markers and compacted tails.
+//!
+//! | answer for a partition | what follows |
+//! |---|---|
+//! | no error | the broker knows |
+//! | REBALANCE_IN_PROGRESS | sent again in the next generation, if it is still ours |
+//! | STALE_MEMBER_EPOCH | a heartbeat, then sent again |
+//! | ILLEGAL_GENERATION, UNKNOWN_MEMBER_ID, FENCED_… of the generation in force | the membership is lost, and what was acked with it |
+//! | NOT_COORDINATOR, COORDINATOR_NOT_AVAILABLE | the coordinator is looked for, then sent again |
+//! | anything else | told, and sent again as the schedule says |
+//!
+//! **Invariant:** one commit is on its way at a time, so an older offset never overtakes a newer
+//! one.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+
+use super::fault;
+use super::links::{read, unsupported};
+use super::machine::Machine;
+use super::task::{Commit, Task};
+use super::wire::{
+    ErrorCode, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, Uuid,
+};
+use crate::ack::{AckRange, Frontier, Slot};
+use crate::delivery::{Notice, Reason};
+use crate::desk::Waiter;
+use crate::error::Error;
+use crate::request::{Outcome, Ticket};
+use crate::timer::Wake;
+
+impl Machine {
+    /// The application is done with these.
+    pub(super) fn on_acks(&mut self, ranges: Vec<AckRange>) {
+        match self.desk.waiters.back_mut() {
+            // A close waits for all of them, so it has to know of them.
+            Some(waiter) if self.closing.is_none() => waiter.later.extend(ranges),
+            _ => self.apply_acks(&ranges),
+        }
+    }
+
+    /// What was handed out in an earlier assignment is stale.
+    fn apply_acks(&mut self, ranges: &[AckRange]) {
+        for range in ranges {
+            let report = self.ledger.ack(*range);
+            self.schedule.handle_acked(self.now, report.newly);
+            self.stats.acked += report.newly;
+            self.stats.stale_acks += report.stale;
+        }
+    }
+
+    /// The application took these.
+    pub(super) fn on_taken(&mut self, ranges: &[AckRange]) {
+        if self.acks() {
+            ranges.iter().for_each(|range| self.schedule.handle_taken(self.now, *range));
+        }
+    }
+
+    pub(super) fn on_commit_request(&mut self, ticket: Ticket) {
+        if self.desk.waiters.is_empty() {
+            self.schedule.handle_request(self.now);
+        }
+        let committed_before = self.stats.committed;
+        self.desk.waiters.push_back(Waiter { ticket, later: Vec::new(), committed_before });
+    }
+
+    /// At a close: everything counts, and what `Delayed` waits for is over.
+    pub(super) fn drain_acks(&mut self) {
+        for waiter in &mut self.desk.waiters {
+            for range in std::mem::take(&mut waiter.later) {
+                self.stats.acked += self.ledger.ack(range).newly;
+            }
+        }
+        while let Some(range) = self.schedule.drain_taken() {
+            self.stats.acked += self.ledger.ack(range).newly;
+        }
+        self.schedule.handle_drain(self.now);
+    }
+
+    /// Messages acked since the last commit, where a commit could tell of any. Those that lie behind
+    /// one that is un-acked count once, not with each commit again.
+    fn committable(&self) -> u64 {
+        match self.ledger.frontiers() {
+            0 => 0,
+            _ => (self.stats.acked - self.acked_before).max(1),
+        }
+    }
+
+    /// Nothing that may be committed is unknown to the broker.
+    pub(super) fn is_committed(&self) -> bool {
+        self.ledger.frontiers() == 0 && !self.committing
+    }
+
+    /// As far as these partitions go.
+    pub(super) fn is_committed_for(&self, slots: &[Slot]) -> bool {
+        !self.committing && !slots.iter().any(|slot| self.ledger.has_frontier(*slot))
+    }
+
+    pub(super) fn pump_commits(&mut self) {
+        while let Some(range) = self.schedule.poll_due(self.now) {
+            let report = self.ledger.ack(range);
+            self.schedule.handle_acked(self.now, report.newly);
+            self.stats.acked += report.newly;
+        }
+        if self.has_group() && !self.committing {
+            // What is let go, or was asked to be committed now, doesn't wait for the interval.
+            let wanted = self.schedule.wants_commit(self.now, self.committable());
+            if wanted || !self.immediate.is_empty() {
+                self.send_commit(wanted);
+            }
+        }
+        self.answer_waiters();
+    }
+
+    fn send_commit(&mut self, frontiers_too: bool) {
+        let Some(identity) = self.membership.identity_for_commits() else { return };
+        let (now, patience) = (self.now, self.response_timeout());
+        let client_id = self.config.options.kafka.client_id.clone();
+        let committed_metadata = self.config.options.kafka.commit_metadata.clone().unwrap_or_default();
+        let group_id = self.config.group.clone();
+        let max = self.config.options.limits.commit_messages_max;
+        let Some(link) = self.coordinator_link() else { return };
+        let number = link.conn().number;
+        let Some(mut version) = link.version::<OffsetCommitRequest>() else {
+            return self.drop_link(number, Reason::Error(unsupported("OffsetCommit")));
+        };
+        let mut commit = Commit { generation: identity.generation, ..Commit::default() };
+        let mut offsets: BTreeMap<usize, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
+        let mut count = 0;
+        if frontiers_too {
+            while count < max
+                && let Some(frontier) = self.ledger.next_frontier()
+            {
+                let (offset, epoch) = self.offset_after(frontier);
+                let partition = self.partitions.at(frontier.slot);
+                offsets.entry(partition.topic).or_default().push(OffsetCommitRequestPartition {
+                    partition_index: partition.index,
+                    committed_offset: offset,
+                    committed_leader_epoch: epoch,
+                    committed_metadata: Some(committed_metadata.clone()),
+                });
+                commit.frontiers.push((frontier, offset));
+                count += 1;
+            }
+        }
+        while count < max
+            && let Some(slot) = self.immediate.pop_first()
+        {
+            let partition = self.partitions.at(slot);
+            if !partition.is_owned() {
+                continue;
+            }
+            offsets.entry(partition.topic).or_default().push(OffsetCommitRequestPartition {
+                partition_index: partition.index,
+                committed_offset: partition.position,
+                committed_leader_epoch: partition.position_epoch,
+                committed_metadata: Some(committed_metadata.clone()),
+            });
+            commit.immediate.push((slot, partition.turn, partition.position));
+            count += 1;
+        }
+        if count == 0 {
+            return;
+        }
+        let topic_id = |topic: usize| self.cluster.topic(topic).map_or(Uuid::ZERO, |topic| topic.id);
+        if offsets.keys().any(|topic| topic_id(*topic) == Uuid::ZERO) {
+            version = version.min(9);
+        }
+        let topics = offsets.into_iter().filter_map(|(topic, partitions)| {
+            let known = self.cluster.topic(topic)?;
+            Some(OffsetCommitRequestTopic { name: known.text.clone(), topic_id: known.id, partitions })
+        });
+        let request = OffsetCommitRequest {
+            group_id,
+            generation_id_or_member_epoch: identity.generation,
+            member_id: identity.member_id,
+            group_instance_id: identity.instance.filter(|_| version >= 7),
+            topics: topics.collect(),
+            ..Default::default()
+        };
+        let link = &mut self.links[usize::from(number)];
+        link.send(now, &client_id, version, &request, Task::Commit(commit), patience);
+        self.schedule.handle_sent(now, u64::MAX);
+        self.acked_before = self.stats.acked;
+        self.committing = true;
+    }
+
+    /// The offset that a frontier commits, and the leader epoch of what is before it, if that is
+    /// known.
+    fn offset_after(&self, frontier: Frontier) -> (i64, i32) {
+        let next = i64::try_from(frontier.seq.next().low()).unwrap_or(i64::MAX);
+        let partition = self.partitions.at(frontier.slot);
+        let all_done = self.ledger.in_flight_of(frontier.slot) == 0;
+        match all_done && partition.handed >= next {
+            true => (partition.handed, partition.handed_epoch),
+            // An epoch that is too old is never wrong (KIP-320), but one that is too new is.
+            false => (next, -1),
+        }
+    }
+
+    pub(super) fn commit_wake(&self) -> Option<Wake> {
+        self.schedule.next_wake().filter(|_| self.has_group() && !self.committing)
+    }
+
+    fn answer_waiters(&mut self) {
+        while self.is_committed()
+            && let Some(waiter) = self.desk.waiters.pop_front()
+        {
+            let messages = self.stats.committed - waiter.committed_before;
+            self.desk.done(waiter.ticket, Outcome::Committed { messages });
+            self.apply_acks(&waiter.later);
+            if !self.desk.waiters.is_empty() {
+                self.schedule.handle_request(self.now);
+            }
+        }
+    }
+
+    pub(super) fn abandon_commit(&mut self, commit: &Commit) {
+        if !std::mem::replace(&mut self.committing, false) {
+            return;
+        }
+        self.commit_again(commit.frontiers.iter().map(|(frontier, _)| *frontier).collect());
+        for (slot, turn, _) in &commit.immediate {
+            if self.partitions.at(*slot).turn == *turn {
+                self.immediate.insert(*slot);
+            }
+        }
+    }
+
+    fn commit_again(&mut self, frontiers: Vec<Frontier>) {
+        if frontiers.is_empty() {
+            return;
+        }
+        frontiers.into_iter().for_each(|frontier| self.ledger.frontier_failed(frontier));
+        self.schedule.handle_failed(self.now, self.committable());
+    }
+
+    pub(super) fn on_committed(&mut self, commit: Commit, version: i16, frame: Bytes) -> Result<(), Error> {
+        let response = read::<OffsetCommitRequest>(frame, version)?;
+        self.committing = false;
+        let mut codes = BTreeMap::new();
+        for topic in response.topics {
+            let id = if version >= 10 { topic.topic_id } else { Uuid::ZERO };
+            let Some(at) = self.cluster.find(id, &topic.name) else { continue };
+            for partition in topic.partitions {
+                codes.insert((at, partition.partition_index), ErrorCode(partition.error_code));
+            }
+        }
+        // What isn't answered for was not committed.
+        let silent = ErrorCode::UNKNOWN_SERVER_ERROR;
+        let mut failed = Vec::new();
+        let mut worst = ErrorCode::NONE;
+        let acked_before = self.ledger.acked();
+        for (frontier, offset) in commit.frontiers {
+            let partition = self.partitions.at(frontier.slot);
+            let code = codes.get(&(partition.topic, partition.index)).copied().unwrap_or(silent);
+            if code == ErrorCode::NONE {
+                let owned = partition.epoch == frontier.epoch;
+                self.ledger.frontier_committed(frontier);
+                if owned {
+                    self.partitions.at_mut(frontier.slot).committed = offset;
+                }
+            } else {
+                failed.push(frontier);
+                worst = worse(worst, code);
+            }
+        }
+        for (slot, turn, offset) in commit.immediate {
+            let partition = self.partitions.at_mut(slot);
+            let code = codes.get(&(partition.topic, partition.index)).copied().unwrap_or(silent);
+            match code {
+                ErrorCode::NONE if partition.turn == turn => partition.committed = offset,
+                ErrorCode::NONE => {}
+                code => {
+                    self.immediate.insert(slot);
+                    worst = worse(worst, code);
+                }
+            }
+        }
+        self.stats.committed += acked_before - self.ledger.acked();
+        if worst == ErrorCode::NONE {
+            self.schedule.handle_committed(self.now);
+            return Ok(());
+        }
+        self.stats.broker_errors += 1;
+        self.commit_again(failed);
+        self.on_commit_error(worst, commit.generation)
+    }
+
+    fn on_commit_error(&mut self, code: ErrorCode, generation: i32) -> Result<(), Error> {
+        let of_now = generation == self.membership.generation();
+        match code {
+            ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => self.refresh_soon(),
+            ErrorCode::ILLEGAL_GENERATION
+            | ErrorCode::UNKNOWN_MEMBER_ID
+            | ErrorCode::FENCED_MEMBER_EPOCH
+            | ErrorCode::STALE_MEMBER_EPOCH
+            | ErrorCode::REBALANCE_IN_PROGRESS
+                // Of a generation that is over: the new one's identity will do.
+                if !of_now => {}
+            ErrorCode::NOT_COORDINATOR
+            | ErrorCode::COORDINATOR_NOT_AVAILABLE
+            | ErrorCode::COORDINATOR_LOAD_IN_PROGRESS
+            | ErrorCode::REBALANCE_IN_PROGRESS
+            | ErrorCode::STALE_MEMBER_EPOCH
+            | ErrorCode::ILLEGAL_GENERATION
+            | ErrorCode::UNKNOWN_MEMBER_ID
+            | ErrorCode::FENCED_MEMBER_EPOCH
+            | ErrorCode::FENCED_INSTANCE_ID => return self.on_group_error(code, "OffsetCommit"),
+            code => {
+                let error = fault::error_of(code, "OffsetCommit", None);
+                self.desk.notice(Notice::Refused { command: "OffsetCommit", error });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Of two errors the one that says more about the membership.
+fn worse(one: ErrorCode, other: ErrorCode) -> ErrorCode {
+    let weight = |code: ErrorCode| match code {
+        ErrorCode::NONE => 0,
+        ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => 1,
+        ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => 3,
+        ErrorCode::UNKNOWN_MEMBER_ID
+        | ErrorCode::ILLEGAL_GENERATION
+        | ErrorCode::FENCED_MEMBER_EPOCH
+        | ErrorCode::FENCED_INSTANCE_ID => 4,
+        _ => 2,
+    };
+    if weight(other) > weight(one) { other } else { one }
+}

@@ -1,0 +1,431 @@
+//! The machine: its parts, and the contract over them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use bytes::BytesMut;
+
+use super::cluster::Cluster;
+use super::fetch::Reader;
+use super::lane::Lane;
+use super::link::Link;
+use super::links::Role;
+use super::membership::Membership;
+use super::partitions::Partitions;
+use crate::ack::{Ledger, Slot};
+use crate::backoff::Backoff;
+use crate::command::Command;
+use crate::commit::{AutoCommit, Schedule};
+use crate::delivery::Delivery;
+use crate::desk::Desk;
+use crate::endpoint::Endpoint;
+use crate::error::{Error, RequestError};
+use crate::event::{ConnId, Event};
+use crate::options::{ConsumerMode, ConsumerOptions, Start};
+use crate::random::Random;
+use crate::request::{Request, Ticket};
+use crate::stats::Stats;
+use crate::stream::{Epoch, Position, ShardId, StreamKey};
+use crate::time::Instant;
+use crate::timer::Wake;
+use crate::{Machine as Contract, Setup};
+
+/// What never changes.
+pub(super) struct Config {
+    pub(super) bootstrap: Vec<Endpoint>,
+    pub(super) group: String,
+    pub(super) no_ack: bool,
+    pub(super) options: ConsumerOptions,
+}
+
+/// How far the consumer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Phase {
+    /// Errors that an operator could mend are fatal: the caller waits for an answer.
+    Starting,
+    Running,
+    /// Nothing is read any more; see `moves`.
+    Closing,
+    /// Nothing happens any more; what the data lane ends with.
+    Ended,
+    Failed(Error),
+}
+
+/// A seek or rewind under way.
+pub(super) struct Move {
+    pub(super) ticket: Ticket,
+    pub(super) to: Start,
+    /// The partitions have their positions, or are being asked for them.
+    pub(super) placed: bool,
+}
+
+/// A close under way.
+pub(super) struct Close {
+    pub(super) ticket: Ticket,
+    pub(super) until: Instant,
+    pub(super) leaving: bool,
+}
+
+/// A consumer of Kafka topics as a pure value. See the [module](super) for how it works and
+/// [`crate::Machine`] for how to drive it.
+pub struct Machine {
+    pub(super) config: Config,
+    pub(super) now: Instant,
+    pub(super) random: Random,
+    pub(super) phase: Phase,
+    pub(super) desk: Desk,
+    pub(super) links: Vec<Link>,
+    /// By role, the number of its link.
+    pub(super) roles: BTreeMap<Role, u16>,
+    /// Numbers whose connection isn't needed any more.
+    pub(super) free_links: Vec<u16>,
+    /// Which of the endpoints the seed tries.
+    pub(super) seed_at: usize,
+    pub(super) cluster: Cluster,
+    pub(super) partitions: Partitions,
+    /// By broker: the fetch sessions.
+    pub(super) readers: BTreeMap<i32, Reader>,
+    pub(super) lane: Lane,
+    pub(super) ledger: Ledger,
+    pub(super) schedule: Schedule,
+    pub(super) membership: Membership,
+    pub(super) epoch: Epoch,
+    /// The group was left by a seek or a rewind, or a position to start from: real-time.
+    pub(super) detached: bool,
+    /// Where partitions that appear later are read from, without a group.
+    pub(super) start: Start,
+    pub(super) paused: bool,
+    /// In force; empty is all.
+    pub(super) selected: BTreeSet<(StreamKey, ShardId)>,
+    /// From the next seek or rewind on.
+    pub(super) assigned: BTreeSet<(StreamKey, ShardId)>,
+    pub(super) moving: Option<Move>,
+    pub(super) closing: Option<Close>,
+    /// A commit is on its way.
+    pub(super) committing: bool,
+    /// Messages acked, all in all, when a commit was sent last.
+    pub(super) acked_before: u64,
+    /// Immediate: partitions whose records wait for the commit that goes before them.
+    pub(super) immediate: BTreeSet<Slot>,
+    /// The operator was told that there are too many partitions.
+    pub(super) too_many_said: bool,
+    /// The operator was told that nothing is asked for.
+    pub(super) unacked_said: bool,
+    pub(super) stats: Stats,
+    /// As `Wait` said last.
+    wake_at: Instant,
+    /// Where bytes for a connection that is no more go.
+    nowhere: BytesMut,
+}
+
+impl Machine {
+    /// A consumer that hasn't done anything yet; its first commands open its connections.
+    ///
+    /// # Errors
+    /// [`Error::Options`] and [`Error::Identity`]: what to change in the setup.
+    pub fn new(setup: Setup) -> Result<Self, Error> {
+        let Setup { endpoints, streams, options, host, generated_consumer, seed } = setup;
+        options.check()?;
+        let wrong = |what: &str| Err(Error::Options(what.into()));
+        if endpoints.is_empty() {
+            return wrong("no server is named");
+        }
+        if streams.is_empty() {
+            return wrong("no topic is named");
+        }
+        if streams.len() > options.limits.shards_max {
+            return wrong("more topics are named than limits.shards_max allows");
+        }
+        if let Some(odd) = streams.iter().find(|name| !is_topic_name(name.as_bytes())) {
+            return wrong(&format!(
+                "{odd} can't be a topic: at most 249 letters, digits, dots, dashes and underscores"
+            ));
+        }
+        let named = options.group.as_ref().map(|group| text_of(group.as_bytes())).transpose()?;
+        let group = match options.mode {
+            ConsumerMode::RealTime => String::new(),
+            ConsumerMode::LoadBalanced => named.unwrap_or_default(),
+            ConsumerMode::Resumable => named
+                .or_else(|| host.as_ref().map(ToString::to_string))
+                .ok_or_else(|| Error::Options("resumable needs the host's id: set HOST_ID".into()))?,
+        };
+        // A position or a moment to start from is a rewind or a seek before the first message.
+        let moved = matches!(options.start, Start::From(Position::At(_)) | Start::After(_));
+        let selected: BTreeSet<_> = options.shards.iter().cloned().collect();
+        if let Some((stream, _)) = selected.iter().find(|(stream, _)| !streams.contains(stream)) {
+            return wrong(&format!("a shard of {stream} is assigned, but the topic is not subscribed"));
+        }
+        let limits = &options.limits;
+        let backoff = || Backoff::new(limits.retry_min, limits.retry_max);
+        let mut random = Random::new(seed);
+        let membership = Membership::new(&options, &generated_consumer, &mut random, backoff())?;
+        Ok(Self {
+            now: Instant::ZERO,
+            phase: Phase::Starting,
+            desk: Desk::new(limits),
+            links: Vec::new(),
+            roles: BTreeMap::new(),
+            free_links: Vec::new(),
+            seed_at: 0,
+            cluster: Cluster::new(&streams, backoff()),
+            partitions: Partitions::default(),
+            readers: BTreeMap::new(),
+            lane: Lane::new(limits.lane_bytes_max),
+            ledger: Ledger::new(),
+            // A frontier is one small request, whatever it stands for: sent long before so much is
+            // un-acked that nothing more is asked for, as a second's messages may be.
+            schedule: Schedule::new(options.auto_commit, limits.unacked_max / COMMITS, Schedule::IDLE),
+            membership,
+            epoch: Epoch(1),
+            detached: moved,
+            start: options.start,
+            paused: false,
+            assigned: selected.clone(),
+            selected,
+            moving: None,
+            closing: None,
+            committing: false,
+            acked_before: 0,
+            immediate: BTreeSet::new(),
+            too_many_said: false,
+            unacked_said: false,
+            stats: Stats::default(),
+            wake_at: Instant::MAX,
+            nowhere: BytesMut::new(),
+            random,
+            config: Config {
+                bootstrap: endpoints,
+                group,
+                no_ack: options.auto_commit == AutoCommit::Immediate,
+                options,
+            },
+        })
+    }
+
+    /// There is a group whose offsets are kept: resumable, load-balanced, until a seek.
+    pub(super) fn has_group(&self) -> bool {
+        self.config.options.mode != ConsumerMode::RealTime && !self.detached
+    }
+
+    /// The group says which partitions are ours. Resumable is one consumer's alone: it takes all
+    /// partitions itself, and is no member; so it goes on at once after a crash.
+    pub(super) fn is_member(&self) -> bool {
+        self.config.options.mode == ConsumerMode::LoadBalanced && !self.detached
+    }
+
+    /// Messages are acked and committed.
+    pub(super) fn acks(&self) -> bool {
+        self.has_group() && !self.config.no_ack
+    }
+
+    /// What is tried again later may be tried so often.
+    pub(super) fn new_backoff(&self) -> Backoff {
+        let limits = &self.config.options.limits;
+        Backoff::new(limits.retry_min, limits.retry_max)
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        matches!(self.phase, Phase::Ended | Phase::Failed(_))
+    }
+
+    pub(super) fn response_timeout(&self) -> Duration {
+        self.config.options.limits.response_timeout
+    }
+
+    /// Nothing can repair this: the last delivery.
+    pub(super) fn fail(&mut self, error: Error) {
+        if !self.is_over() {
+            self.finish(Phase::Failed(error));
+        }
+    }
+
+    fn pass_time(&mut self, now: Instant) {
+        self.now = self.now.max(now);
+        if self.now > self.wake_at + OVERSLEPT {
+            // It was us who were silent (a stopped process, a sleeping machine): what the brokers
+            // answered meanwhile is still to be read.
+            let now = self.now;
+            self.links.iter_mut().for_each(|link| link.be_patient(now));
+            self.membership.doubt(now);
+            self.wake_at = Instant::MAX;
+        }
+    }
+
+    /// Everything that can be done now.
+    fn pump(&mut self) {
+        if self.is_over() {
+            return;
+        }
+        self.pump_links();
+        self.pump_metadata();
+        self.pump_commits();
+        self.pump_close();
+        if self.is_over() {
+            return;
+        }
+        self.pump_move();
+        self.pump_membership();
+        self.pump_positions();
+        self.pump_fetches();
+        if self.is_over() {
+            return;
+        }
+        for link in &mut self.links {
+            if link.says_write() {
+                self.desk.command(Command::Write { conn: link.conn() });
+            }
+        }
+    }
+
+    /// The first moment at which `pump` has something to do, if no event comes before.
+    fn next_wake(&self) -> Option<Wake> {
+        let wake = |at: Instant, why: &'static str| Some(Wake { at, why });
+        let candidates = [
+            self.links_wake(),
+            self.closing.as_ref().and_then(|closing| wake(closing.until, "close deadline")),
+            self.metadata_wake(),
+            self.commit_wake(),
+            self.membership_wake(),
+            self.positions_wake(),
+            self.fetch_wake(),
+        ];
+        candidates.into_iter().flatten().min_by_key(|wake| wake.at)
+    }
+
+    /// Records of our partitions that were not handed out; `None` before the brokers told.
+    fn lag(&self) -> Option<u64> {
+        let behind = |slot: &Slot| {
+            let partition = self.partitions.at(*slot);
+            let known = partition.high_watermark >= 0;
+            known.then(|| {
+                u64::try_from(partition.high_watermark.saturating_sub(partition.handed.max(0))).unwrap_or(0)
+            })
+        };
+        self.partitions.owned().iter().map(behind).try_fold(0u64, |sum, lag| Some(sum.saturating_add(lag?)))
+    }
+
+    fn link(&self, conn: ConnId) -> Option<&Link> {
+        self.links.get(usize::from(conn.number)).filter(|link| link.is(conn))
+    }
+}
+
+/// In how many commits what may be un-acked is committed, where it is acked faster than the interval
+/// comes round.
+const COMMITS: usize = 8;
+
+/// A driver that wakes so much too late was not running.
+const OVERSLEPT: Duration = Duration::from_secs(1);
+
+/// As Kafka's `Topic.validate` has it.
+fn is_topic_name(name: &[u8]) -> bool {
+    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && name != b"." && name != b".." && name.iter().all(legal)
+}
+
+/// Names are text on Kafka.
+fn text_of(name: &[u8]) -> Result<String, Error> {
+    let text =
+        std::str::from_utf8(name).map_err(|_| Error::Options("the group's name is not text".into()))?;
+    match text.len() {
+        1..=32_767 => Ok(text.to_owned()),
+        0 => Err(Error::Options("the group's name is empty: choose one".into())),
+        _ => Err(Error::Options("the group's name is longer than Kafka allows (32,767 bytes)".into())),
+    }
+}
+
+impl Contract for Machine {
+    fn handle(&mut self, now: Instant, event: Event) {
+        self.pass_time(now);
+        match event {
+            Event::Tick => {}
+            Event::Opened { conn } => self.on_opened(conn),
+            Event::OpenFailed { conn, cause } | Event::Closed { conn, cause } => {
+                if self.link(conn).is_some() {
+                    self.lose(conn.number, cause.into());
+                }
+            }
+            Event::Received { conn } => {
+                self.nowhere.clear();
+                if self.link(conn).is_some() {
+                    self.on_received(conn.number);
+                }
+            }
+            Event::Wrote { conn, n } => {
+                if let Some(link) = self.links.get_mut(usize::from(conn.number)).filter(|link| link.is(conn))
+                {
+                    self.stats.bytes_sent += link.handle_wrote(n) as u64;
+                }
+            }
+        }
+        self.pump();
+    }
+
+    fn request(&mut self, now: Instant, request: Request) -> Result<Option<Ticket>, RequestError> {
+        self.pass_time(now);
+        let ticket = self.on_request(request)?;
+        self.pump();
+        Ok(ticket)
+    }
+
+    fn poll_command(&mut self) -> Command {
+        // Taking a delivery made room; its driver then comes here.
+        if self.desk.is_empty() {
+            self.pump();
+        }
+        match self.desk.poll() {
+            Some(command) => command,
+            None if self.is_over() => Command::Wait(None),
+            None => {
+                let wake = self.next_wake();
+                self.wake_at = wake.map_or(Instant::MAX, |wake| wake.at);
+                Command::Wait(wake)
+            }
+        }
+    }
+
+    fn poll_delivery(&mut self) -> Option<Delivery> {
+        if self.paused && !self.is_over() {
+            return None;
+        }
+        self.pump_expired();
+        self.next_delivery().or_else(|| match &self.phase {
+            Phase::Ended => Some(Delivery::End),
+            Phase::Failed(error) => Some(Delivery::Failed(error.clone())),
+            _ => None,
+        })
+    }
+
+    fn outgoing(&self, conn: ConnId) -> &[u8] {
+        self.link(conn).map_or(&[], Link::outgoing)
+    }
+
+    fn incoming(&mut self, conn: ConnId) -> &mut BytesMut {
+        let number = usize::from(conn.number);
+        if self.links.get(number).is_some_and(|link| link.is(conn)) {
+            // Proved: looked up in the line before.
+            return &mut self.links[number].incoming;
+        }
+        self.nowhere.clear();
+        &mut self.nowhere
+    }
+
+    /// Always: what comes was asked for, and no more is asked for than there is room.
+    fn wants_read(&self, conn: ConnId) -> bool {
+        self.link(conn).is_some()
+    }
+
+    fn ack_appetite(&self) -> u64 {
+        if self.acks() { self.schedule.appetite(self.ledger.acked()).max(1) } else { u64::MAX }
+    }
+
+    fn stats(&self) -> Stats {
+        Stats {
+            queued_bytes: self.lane.bytes() as u64,
+            in_flight: self.ledger.in_flight(),
+            uncommitted: self.ledger.acked(),
+            shards: self.partitions.owned().len() as u64,
+            lag: self.lag(),
+            ..self.stats
+        }
+    }
+}
