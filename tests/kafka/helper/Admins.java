@@ -26,8 +26,15 @@ import org.apache.kafka.clients.consumer.OffsetAndMetadata;
 import org.apache.kafka.common.ElectionType;
 import org.apache.kafka.common.TopicPartition;
 import org.apache.kafka.common.TopicPartitionInfo;
+import org.apache.kafka.common.acl.AccessControlEntry;
+import org.apache.kafka.common.acl.AclBinding;
+import org.apache.kafka.common.acl.AclOperation;
+import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.TimeoutException;
+import org.apache.kafka.common.resource.PatternType;
+import org.apache.kafka.common.resource.ResourcePattern;
+import org.apache.kafka.common.resource.ResourceType;
 
 /** What an administrator does: topics, groups, offsets. One admin client for each bootstrap list. */
 final class Admins {
@@ -163,6 +170,16 @@ final class Admins {
         if (describe(request).partitions().get(partition.partition()).leader().id() != to) {
             of(request).electLeaders(ElectionType.PREFERRED, Set.of(partition)).all().get();
         }
+        return null;
+    }
+
+    /** Lets a user do something with a topic or a group. */
+    static Object allow(JsonNode request) throws Exception {
+        var resource = new ResourcePattern(ResourceType.fromString(Helper.text(request, "kind")),
+                Helper.text(request, "name"), PatternType.LITERAL);
+        var entry = new AccessControlEntry("User:" + Helper.text(request, "user"), "*",
+                AclOperation.fromString(Helper.text(request, "operation")), AclPermissionType.ALLOW);
+        of(request).createAcls(List.of(new AclBinding(resource, entry))).all().get();
         return null;
     }
 

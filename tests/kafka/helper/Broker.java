@@ -1,12 +1,13 @@
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Properties;
 
 /**
  * A Kafka broker that formats its own directory and ends with whoever started it: {@code Broker
- * server.properties CLUSTER-ID}. End of standard input means that the starter is gone, however it went;
+ * server.properties CLUSTER-ID [FORMAT-OPTION…]}. End of standard input means that the starter is gone, however it went;
  * then the broker ends at once, and its directory, the one of the properties file, goes with it.
  */
 public final class Broker {
@@ -21,8 +22,9 @@ public final class Broker {
         }
         // A second JVM, or a second start, would cost as much as the broker itself.
         if (!Files.exists(Path.of(properties.getProperty("log.dirs"), "meta.properties"))) {
-            String[] format = {"format", "--cluster-id", args[1], "--config", args[0]};
-            int status = kafka.tools.StorageTool.execute(format, System.out);
+            List<String> format = new ArrayList<>(List.of("format", "--cluster-id", args[1], "--config", args[0]));
+            format.addAll(List.of(args).subList(2, args.length));
+            int status = kafka.tools.StorageTool.execute(format.toArray(new String[0]), System.out);
             if (status != 0) {
                 System.exit(status);
             }

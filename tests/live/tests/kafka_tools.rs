@@ -229,3 +229,47 @@ fn the_release_before_runs_too() {
     cluster.admin().add(&topic, ["one", "two"]);
     assert_eq!(values(&cluster.admin().read(&topic, "read_committed")), ["one", "two"]);
 }
+
+/// What kcat says to a consumer's settings: its output, or its complaint.
+fn kcat(args: &[&str]) -> String {
+    let kcat = std::env::var("KCAT").unwrap_or_else(|_| "kcat".into());
+    let done = std::process::Command::new(kcat).args(["-C", "-e"]).args(args).output().unwrap();
+    format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr))
+}
+
+#[test]
+fn a_guarded_broker_asks_for_a_password_and_for_rights_and_a_proxied_one_is_cut() {
+    let options = ClusterOptions {
+        users: vec![("tide".into(), "pw".into())],
+        proxied: true,
+        features: vec!["group.version=0".into()],
+        ..ClusterOptions::default()
+    };
+    let cluster = Cluster::with(1, &options);
+    let kafka = cluster.admin();
+    let topic = kafka.topic(1);
+    kafka.add(&topic, ["one"]);
+    let address = |url: String| url.trim_start_matches("kafka://").trim_end_matches('/').to_owned();
+    let guarded = address(cluster.guarded_url("x", "")).replace("x@", "");
+    let login = |password: &str| {
+        let password = format!("sasl.password={password}");
+        let sasl = ["-X", "security.protocol=sasl_plaintext", "-X", "sasl.mechanisms=PLAIN"];
+        let who = ["-X", "sasl.username=tide", "-X", &password, "-b", &guarded, "-t", &topic];
+        kcat(&[&sasl[..], &who].concat())
+    };
+    assert!(login("wrong").contains("Authentication failed"), "{}", login("wrong"));
+    let refused = login("pw").to_lowercase();
+    assert!(refused.contains("authorization") && !refused.starts_with("one"), "{refused}");
+    kafka.allow("tide", "Read", "Topic", &topic);
+    wait::until_true("the right counts", wait::PATIENCE, || login("pw").starts_with("one\n"));
+
+    let through = address(cluster.proxied_url(""));
+    assert_eq!(through, format!("127.0.0.1:{}", cluster.proxy(1).port()));
+    let before = cluster.proxy(1).bytes();
+    assert!(kcat(&["-b", &through, "-t", &topic]).starts_with("one\n"));
+    assert!(cluster.proxy(1).bytes().0 > before.0, "all of it through the proxy");
+
+    // Without its feature the consumer protocol is refused.
+    let java = kafka.java_consumer(&unique("group"), &[&topic], &[("group.protocol", "consumer")]);
+    wait::until_true("it is refused", wait::PATIENCE, || java.failure().is_some());
+}

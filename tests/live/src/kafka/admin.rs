@@ -159,10 +159,21 @@ impl Admin {
         self.ask("partitions", json!({ "topic": topic }))
     }
 
+    /// Whether there is such a topic.
+    pub fn has_topic(&self, topic: &str) -> bool {
+        self.try_ask("partitions", json!({ "topic": topic })).is_ok()
+    }
+
     /// Makes a broker the leader of a partition.
     #[track_caller]
     pub fn move_leader(&self, topic: &str, partition: usize, to: usize) {
         self.tell("move_leader", json!({ "topic": topic, "partition": partition, "to": to }));
+    }
+
+    /// Lets a user of a guarded cluster do something (`Read`, `Describe`) with a `Topic` or a `Group`.
+    #[track_caller]
+    pub fn allow(&self, user: &str, operation: &str, kind: &str, name: &str) {
+        self.tell("allow", json!({ "user": user, "operation": operation, "kind": kind, "name": name }));
     }
 
     /// A group; `None` where the broker knows none of that name.

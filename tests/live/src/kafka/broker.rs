@@ -24,7 +24,8 @@ pub(super) struct Broker {
     pub(super) number: usize,
     pub(super) port: u16,
     version: Version,
-    cluster_id: String,
+    /// The cluster's id, and options for the formatting of its directory.
+    format: Vec<String>,
     dir: TempDir,
     child: Option<Child>,
 }
@@ -35,14 +36,14 @@ impl Broker {
         number: usize,
         port: u16,
         version: Version,
-        cluster_id: &str,
+        format: &[String],
         text: impl FnOnce(&Path) -> String,
     ) -> Self {
         let dir =
             tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("server.properties"), text(&dir.path().join("data")))
             .expect("a file in the temporary directory");
-        let mut broker = Self { number, port, version, cluster_id: cluster_id.into(), dir, child: None };
+        let mut broker = Self { number, port, version, format: format.into(), dir, child: None };
         broker.start();
         broker
     }
@@ -58,7 +59,7 @@ impl Broker {
             .arg(paths::class_path(self.version))
             .arg("Broker")
             .arg(self.dir.path().join("server.properties"))
-            .arg(&self.cluster_id)
+            .args(&self.format)
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())
             .stdout(log)

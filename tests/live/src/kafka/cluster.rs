@@ -8,7 +8,7 @@ use super::broker::{self, Broker};
 use super::helper;
 use super::paths::Version;
 use super::settings::{self, Ports};
-use crate::{port, wait};
+use crate::{Proxy, port, wait};
 
 /// Any will do: clusters that don't know of each other may have the same.
 const CLUSTER_ID: &str = "dGlkZWdhdGUtdGVzdHMtMA";
@@ -20,12 +20,21 @@ pub struct ClusterOptions {
     pub version: Version,
     /// More settings for each broker, as in server.properties.
     pub settings: Vec<(String, String)>,
+    /// Features that are on or off from the start, such as `group.version=0`.
+    pub features: Vec<String>,
+    /// A second way to each broker through a [`Proxy`] ([`Cluster::proxied_url`]).
+    pub proxied: bool,
+    /// A second way to each broker on which these users must log in with these passwords
+    /// ([`Cluster::guarded_url`]), and may do only what [`Admin::allow`] lets them.
+    pub users: Vec<(String, String)>,
 }
 
 /// Brokers 1 to n on loopback, killed when dropped. On a failed test it prints the ends of their logs.
 #[derive(Debug)]
 pub struct Cluster {
     brokers: Vec<Broker>,
+    ports: Vec<Ports>,
+    proxies: Vec<Proxy>,
     admin: Admin,
     took: Duration,
 }
@@ -39,16 +48,17 @@ impl Cluster {
     /// This many brokers, each a controller too, ready to answer.
     pub fn with(brokers: usize, options: &ClusterOptions) -> Self {
         let began = Instant::now();
+        let mut format = vec![CLUSTER_ID.to_owned()];
+        format.extend(options.features.iter().flat_map(|feature| ["--feature".into(), feature.clone()]));
         // Between choosing a port and using it another process may come first: then choose again.
         for _ in 0..5 {
-            let ports: Vec<Ports> = (0..brokers)
-                .map(|_| Ports { clients: port::unused_port(), controller: port::unused_port() })
-                .collect();
+            let mut proxies = Vec::new();
+            let ports: Vec<Ports> = (0..brokers).map(|_| choose(options, &mut proxies)).collect();
             let mut started: Vec<Broker> = (1..=brokers)
                 .map(|number| {
                     let clients = ports[number - 1].clients;
-                    Broker::spawn(number, clients, options.version, CLUSTER_ID, |data| {
-                        settings::properties(number, &ports, data, &options.settings)
+                    Broker::spawn(number, clients, options.version, &format, |data| {
+                        settings::properties(number, &ports, data, &options.users, &options.settings)
                     })
                 })
                 .collect();
@@ -59,10 +69,8 @@ impl Cluster {
                 }
                 up
             }) {
-                let bootstrap: Vec<_> =
-                    ports.iter().map(|ports| format!("127.0.0.1:{}", ports.clients)).collect();
-                let admin = Admin::of(&bootstrap.join(","));
-                return Self { brokers: started, admin, took: began.elapsed() };
+                let admin = Admin::of(&addresses(ports.iter().map(|ports| ports.clients)));
+                return Self { brokers: started, ports, proxies, admin, took: began.elapsed() };
             }
         }
         panic!("no broker starts");
@@ -86,6 +94,22 @@ impl Cluster {
     /// `kafka://127.0.0.1:port,…/path`
     pub fn url(&self, path: &str) -> String {
         self.admin.url(path)
+    }
+
+    /// The same through the proxies.
+    pub fn proxied_url(&self, path: &str) -> String {
+        format!("kafka://{}/{path}", addresses(self.proxies.iter().map(Proxy::port)))
+    }
+
+    /// The proxy before one broker.
+    pub fn proxy(&self, broker: usize) -> &Proxy {
+        &self.proxies[broker - 1]
+    }
+
+    /// `kafka://login@127.0.0.1:port,…/path`, where one has to log in.
+    pub fn guarded_url(&self, login: &str, path: &str) -> String {
+        let ports = self.ports.iter().map(|ports| ports.guarded.expect("a cluster with users"));
+        format!("kafka://{login}@{}/{path}", addresses(ports))
     }
 
     /// The port of one broker on 127.0.0.1.
@@ -149,6 +173,22 @@ impl Drop for Cluster {
         }
         helper::forget(self.bootstrap());
     }
+}
+
+fn choose(options: &ClusterOptions, proxies: &mut Vec<Proxy>) -> Ports {
+    let proxied = options.proxied.then(|| {
+        let port = port::unused_port();
+        let proxy = Proxy::to(port);
+        let through = proxy.port();
+        proxies.push(proxy);
+        (port, through)
+    });
+    let guarded = (!options.users.is_empty()).then(port::unused_port);
+    Ports { clients: port::unused_port(), controller: port::unused_port(), proxied, guarded }
+}
+
+fn addresses(ports: impl Iterator<Item = u16>) -> String {
+    ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
 }
 
 /// The broker that all tests share: the one that `KAFKA_BROKER` names (tests/run starts it once), else

@@ -8,6 +8,9 @@ use serde_json::{Value, json};
 use super::admin::Admin;
 use super::unique;
 
+/// More records than any test reads: the answer has none.
+const NOTHING_READ: usize = i32::MAX as usize;
+
 /// A Java consumer that reads from the earliest offset on, and commits each batch that it has read;
 /// closed when dropped.
 #[derive(Debug)]
@@ -42,9 +45,15 @@ impl JavaConsumer {
     /// What it is at, leaving out the first `skip` records. Panics if it has failed.
     #[track_caller]
     pub fn state_after(&self, skip: usize) -> JavaState {
-        let state: JavaState = self.admin.ask("consumer_state", json!({ "name": self.name, "skip": skip }));
+        let state = self.ask(skip);
         assert_eq!(state.failure, None, "the Java consumer has failed");
         state
+    }
+
+    /// What ended it against its will.
+    #[track_caller]
+    pub fn failure(&self) -> Option<String> {
+        self.ask(NOTHING_READ).failure
     }
 
     /// What it is at.
@@ -56,7 +65,7 @@ impl JavaConsumer {
     /// The partitions that it holds, by number.
     #[track_caller]
     pub fn held(&self) -> BTreeSet<i32> {
-        let numbers = self.state_after(usize::MAX >> 33).held.into_iter();
+        let numbers = self.state_after(NOTHING_READ).held.into_iter();
         numbers
             .map(|name| {
                 name.rsplit_once('-').and_then(|(_, number)| number.parse().ok()).expect("topic-number")
@@ -74,6 +83,11 @@ impl JavaConsumer {
     #[track_caller]
     pub fn vanish(self) {
         self.stop(true);
+    }
+
+    #[track_caller]
+    fn ask(&self, skip: usize) -> JavaState {
+        self.admin.ask("consumer_state", json!({ "name": self.name, "skip": skip }))
     }
 
     fn stop(&self, stay: bool) {
