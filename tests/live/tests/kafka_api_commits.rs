@@ -239,6 +239,7 @@ fn after_a_close_nothing_acked_is_uncommitted_in_each_mode() {
                 "delayed" => assert_eq!(committed, 310, "a clean close acks what was taken"),
                 _ => assert_eq!(committed, 300, "{mode}"),
             }
+            kafka.add(&topic, ["new"]);
             let other = open(&kafka.url(&topic), member_of(&group)).await;
             assert_eq!(offset(&next(&other).await) as i64, committed, "{mode}: and there it goes on");
             other.close().await.unwrap();
