@@ -57,6 +57,8 @@ pub(super) struct Reader {
     session: i32,
     epoch: i32,
     in_flight: bool,
+    /// It is silent, and metadata was asked whether others have its partitions.
+    suspect: bool,
     known: BTreeMap<Slot, Known>,
     /// Partitions that may differ from what is known.
     dirty: BTreeSet<Slot>,
@@ -83,6 +85,7 @@ impl Machine {
         if self.phase == Phase::Closing || moving || self.is_held_back() {
             return;
         }
+        self.give_up_deserted();
         let brokers: Vec<i32> = self.partitions.readers().keys().copied().collect();
         let idle = |broker: &&i32| self.readers.get(broker).is_none_or(|reader| !reader.in_flight);
         let mut sharing = brokers.iter().filter(idle).count();
@@ -90,6 +93,7 @@ impl Machine {
             self.expire_replicas(broker);
             let reader = self.readers.entry(broker).or_default();
             if reader.in_flight {
+                self.suspect(broker);
                 continue;
             }
             let retry_at = reader.retry_at;
@@ -102,11 +106,42 @@ impl Machine {
             }
             // A little credit isn't worth a request, unless nothing waits at all.
             let least = self.lane.bytes_max() / (4 * self.partitions.readers().len()).max(1);
-            let most = self.config.options.kafka.fetch_bytes_max as usize;
+            // In several answers, so that one is on its way while another is taken; and a broker
+            // that stands still must not have all of the credit.
+            let quarter = (self.lane.bytes_max() / 4).max(1);
+            let most = (self.config.options.kafka.fetch_bytes_max as usize).min(quarter);
             let bytes = share.min(most);
             if bytes > 0 && (bytes >= least.min(most) || self.lane.bytes() == 0) {
                 self.send_fetch(broker, bytes);
             }
+        }
+    }
+
+    /// When a broker that was asked to answer after a while at the latest has been silent for long.
+    fn suspect_at(&self, broker: i32) -> Option<Instant> {
+        self.readers.get(&broker).filter(|reader| reader.in_flight && !reader.suspect)?;
+        let link = self.links.get(usize::from(*self.roles.get(&Role::Data(broker))?))?;
+        Some(link.waiting_since() + self.config.options.kafka.fetch_max_wait + SUSPECT_AFTER)
+    }
+
+    /// A silent broker of which nothing is read any more is not waited for.
+    fn give_up_deserted(&mut self) {
+        let deserted = |(broker, reader): (&i32, &Reader)| {
+            let alone = reader.in_flight && reader.suspect && !self.partitions.readers().contains_key(broker);
+            alone.then_some(*broker)
+        };
+        let deserted: Vec<_> = self.readers.iter().filter_map(deserted).collect();
+        deserted.into_iter().for_each(|broker| self.shut_link(Role::Data(broker)));
+    }
+
+    /// A broker that stands still keeps its connections; others may lead its partitions long
+    /// before we give it up.
+    fn suspect(&mut self, broker: i32) {
+        if self.suspect_at(broker).is_some_and(|at| at <= self.now) {
+            if let Some(reader) = self.readers.get_mut(&broker) {
+                reader.suspect = true;
+            }
+            self.refresh_soon();
         }
     }
 
@@ -249,7 +284,7 @@ impl Machine {
             rack_id,
             ..Default::default()
         };
-        reader.in_flight = true;
+        (reader.in_flight, reader.suspect) = (true, false);
         self.lane.handle_asked(bytes);
         let patience = self.response_timeout() + max_wait;
         let link = &mut self.links[usize::from(number)];
@@ -267,8 +302,11 @@ impl Machine {
             let at = reader.retry_at.max(link.throttled_until);
             (at > self.now).then_some(at)
         };
-        let at = self.partitions.readers().keys().filter_map(waits).min()?;
-        Some(Wake { at, why: "fetch again" })
+        let brokers = || self.partitions.readers().keys();
+        let again = brokers().filter_map(waits).min().map(|at| Wake { at, why: "fetch again" });
+        let silent = brokers().filter_map(|broker| self.suspect_at(*broker)).filter(|at| *at > self.now);
+        let silent = silent.min().map(|at| Wake { at, why: "a broker is silent" });
+        Wake::earlier(again, silent)
     }
 
     /// No answer will come to this fetch; done once, whoever says it.
@@ -464,6 +502,9 @@ impl Reader {
         self.epoch = i32::from(id != 0);
     }
 }
+
+/// How much longer than it was asked to wait a broker may be silent before others are asked.
+const SUSPECT_AFTER: Duration = Duration::from_secs(2);
 
 /// As the protocol counts time.
 pub(super) fn millis(time: Duration) -> i32 {

@@ -194,6 +194,11 @@ impl Link {
         self.front_since = now;
     }
 
+    /// Since when the request that is next in turn is waited for, or bytes came last.
+    pub(super) fn waiting_since(&self) -> Instant {
+        self.front_since
+    }
+
     /// When the request that is next in turn must have been answered.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.state {

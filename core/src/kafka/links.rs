@@ -189,7 +189,7 @@ impl Machine {
             self.leave_replica(broker);
         }
         if role == Role::Coordinator && !was_of_use {
-            self.membership.forget_coordinator();
+            self.find_coordinator_again();
         }
         if self.phase == Phase::Starting {
             let tries = match role {
@@ -226,6 +226,29 @@ impl Machine {
             self.desk.command(Command::Close { conn: link.conn() });
             self.lose(number, reason);
         }
+    }
+
+    /// Closed without a word; whoever needs it opens it again, as soon as its backoff allows.
+    pub(super) fn close_link(&mut self, role: Role) {
+        let Some(&number) = self.roles.get(&role) else { return };
+        let now = self.now;
+        let link = &mut self.links[usize::from(number)];
+        if link.is_down() {
+            return;
+        }
+        self.desk.command(Command::Close { conn: link.conn() });
+        let abandoned = link.shut(now);
+        abandoned.into_iter().for_each(|task| self.abandon(task));
+    }
+
+    /// The coordinator's connection goes there from now on. To the same place as before it keeps
+    /// its backoff: a coordinator that is dead is named until another one is elected.
+    pub(super) fn point_coordinator(&mut self, endpoint: Endpoint) {
+        let before = self.roles.get(&Role::Coordinator).map(|number| &self.links[usize::from(*number)]);
+        if before.is_some_and(|link| link.endpoint.as_ref() != Some(&endpoint)) {
+            self.shut_link(Role::Coordinator);
+        }
+        self.membership.coordinator = Some(endpoint);
     }
 
     /// A connection isn't needed any more, or must go elsewhere: closed without a word.

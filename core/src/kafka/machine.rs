@@ -237,6 +237,11 @@ impl Machine {
         self.config.options.limits.response_timeout
     }
 
+    /// What any broker can answer from memory: one that doesn't is stuck, and another is asked.
+    pub(super) fn seed_timeout(&self) -> Duration {
+        self.response_timeout().min(SEED_TIMEOUT)
+    }
+
     /// Nothing can repair this: the last delivery.
     pub(super) fn fail(&mut self, error: Error) {
         if !self.is_over() {
@@ -317,6 +322,8 @@ impl Machine {
 /// In how many commits what may be un-acked is committed, where it is acked faster than the interval
 /// comes round.
 const COMMITS: usize = 8;
+
+const SEED_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A driver that wakes so much too late was not running.
 const OVERSLEPT: Duration = Duration::from_secs(1);

@@ -216,11 +216,6 @@ impl Membership {
         self.needed && self.coordinator.is_none()
     }
 
-    /// Not there any more, or not it any more: to be found again.
-    pub(super) fn forget_coordinator(&mut self) {
-        self.coordinator = None;
-    }
-
     /// The application took something.
     pub(super) fn handle_taken(&mut self, now: Instant) {
         self.taken_at = now;
@@ -321,7 +316,7 @@ impl Machine {
         if !membership.is_finding() || membership.finding || membership.find_at > self.now {
             return;
         }
-        let (now, patience) = (self.now, self.response_timeout());
+        let (now, patience) = (self.now, self.seed_timeout());
         let client_id = self.config.options.kafka.client_id.clone();
         let group = self.config.group.clone();
         let Some(link) = self.ready_link(Role::Seed) else { return };
@@ -352,8 +347,7 @@ impl Machine {
         match self.endpoint_named(&host, port) {
             Some(endpoint) if code == ErrorCode::NONE => {
                 self.membership.find_backoff.handle_success(self.now);
-                self.shut_link(Role::Coordinator);
-                self.membership.coordinator = Some(endpoint);
+                self.point_coordinator(endpoint);
                 Ok(())
             }
             _ if code == ErrorCode::NONE || code.is_retriable() => {
@@ -373,9 +367,13 @@ impl Machine {
 
     /// The coordinator is another broker, or none at the moment.
     pub(super) fn lose_coordinator(&mut self) {
-        self.membership.forget_coordinator();
+        self.find_coordinator_again();
+        self.close_link(Role::Coordinator);
+    }
+
+    pub(super) fn find_coordinator_again(&mut self) {
+        self.membership.coordinator = None;
         self.find_again();
-        self.shut_link(Role::Coordinator);
     }
 
     /// A request of the group's life will not be answered.

@@ -33,7 +33,7 @@ impl Machine {
     }
 
     pub(super) fn pump_metadata(&mut self) {
-        let (now, patience) = (self.now, self.response_timeout());
+        let (now, patience) = (self.now, self.seed_timeout());
         let due = self.cluster.refresh_at <= now && !self.cluster.asked;
         if !due && self.cluster.answers > 0 && !self.membership.is_finding() {
             return;
