@@ -48,7 +48,6 @@ struct Rule {
 pub struct Seen {
     pub at: Instant,
     pub node: i32,
-    pub version: i16,
     key: i16,
     body: Rc<dyn Any>,
 }
@@ -468,10 +467,6 @@ impl World {
             }
             any = true;
         }
-    }
-
-    pub fn schedule_cut(&mut self, conn: ConnId) {
-        self.schedule(self.now, Due::Cut(conn));
     }
 
     fn schedule(&mut self, at: Instant, due: Due) {

@@ -14,13 +14,7 @@ impl World {
     fn see<R: Request + 'static>(&mut self, conn: ConnId, header: &RequestHeader, request: &R) {
         let node = self.conns[&conn].node;
         self.note(|| format!("{conn} b{node} v{} {request:?}", header.request_api_version));
-        self.seen.push(Seen {
-            at: self.now,
-            node,
-            version: header.request_api_version,
-            key: R::KEY,
-            body: Rc::new(request.clone()),
-        });
+        self.seen.push(Seen { at: self.now, node, key: R::KEY, body: Rc::new(request.clone()) });
     }
 
     pub(super) fn answer<R: Request + 'static>(
