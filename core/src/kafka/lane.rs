@@ -18,7 +18,7 @@ use super::records::{self, Aborted, Batches, Compression, Decompressor, RecordBa
 use crate::ack::Slot;
 use crate::delivery::{Delivery, Reason};
 use crate::error::Error;
-use crate::message::{Batch, Entries, Source};
+use crate::message::{Batch, Entries, Entry, Source};
 
 /// The records of one partition in one response.
 pub(super) struct Part {
@@ -231,7 +231,12 @@ impl Machine {
                             self.lane.pop_part();
                             self.hand_past(slot, end);
                         }
-                        Ok(piece) => return Some(self.deliver(slot, piece)),
+                        Ok(mut piece) => {
+                            self.pass_over(slot, &mut piece);
+                            if !piece.entries.index.is_empty() {
+                                return Some(self.deliver(slot, piece));
+                            }
+                        }
                         Err(error) => {
                             // What was good before it in this piece was not handed out: it is
                             // fetched again with the rest.
@@ -239,6 +244,27 @@ impl Machine {
                         }
                     }
                 }
+            }
+        }
+    }
+
+    /// After a seek to a moment that was still to come: what is not later yet is not handed out.
+    fn pass_over(&mut self, slot: Slot, piece: &mut Piece) {
+        let partition = self.partitions.at_mut(slot);
+        let not_before = partition.not_before;
+        if not_before == i64::MIN {
+            return;
+        }
+        let index = &mut piece.entries.index;
+        let is_later = |entry: &Entry| entry.timestamp.as_millis() >= not_before;
+        match index.iter().position(is_later) {
+            Some(first) => {
+                index.drain(..first);
+                partition.not_before = i64::MIN;
+            }
+            None => {
+                index.clear();
+                partition.handed = partition.handed.max(piece.next_offset);
             }
         }
     }

@@ -37,6 +37,10 @@ pub(super) enum Role {
 /// How often a connection that isn't the seed's is tried at the start.
 const START_TRIES: u32 = 3;
 
+/// Nothing that is answered before a connection is ready is longer; what is was taken for a length,
+/// and comes from something else than Kafka.
+const GREETING_BYTES_MAX: usize = 1 << 20;
+
 impl Machine {
     /// The connection for this, if it is in use; opened if it may be. What isn't asked for stays
     /// closed.
@@ -192,7 +196,10 @@ impl Machine {
             self.find_coordinator_again();
         }
         if self.phase == Phase::Starting {
+            // Who listens and doesn't even greet is as good as nobody.
+            let mute = matches!(reason, Reason::Silent { .. }) && !was_of_use;
             let tries = match role {
+                Role::Seed if mute => self.config.bootstrap.len() as u32,
                 Role::Seed => self.config.bootstrap.len() as u32 + if was_open { START_TRIES } else { 0 },
                 _ => START_TRIES,
             };
@@ -203,6 +210,10 @@ impl Machine {
                 }
                 Reason::Error(error) if !matches!(error, Error::Unavailable { .. }) => {
                     return self.fail(error.clone());
+                }
+                Reason::Silent { .. } if mute && attempt >= tries => {
+                    let endpoint = endpoint.unwrap_or_else(|| Endpoint::tcp("?", 0));
+                    return self.fail(Error::Connect { endpoint, cause: Cause::TimedOut });
                 }
                 Reason::Silent { command, .. } if attempt >= tries => {
                     return self.fail(Error::TimedOut { command });
@@ -292,14 +303,30 @@ impl Machine {
             };
             link.count_received(&mut self.stats.bytes_received);
             link.be_patient(now);
+            let max = if link.is_ready() { max } else { max.min(GREETING_BYTES_MAX) };
             match link.next_response(now, max) {
                 Ok(Some(response)) => self.on_response(number, response),
                 Ok(None) => break,
-                Err(error) => return self.drop_link(number, Reason::Error(error)),
+                Err(error) => {
+                    let error = self.in_greeting(number, error);
+                    return self.drop_link(number, Reason::Error(error));
+                }
             }
         }
         if let Some(link) = self.links.get_mut(usize::from(number)) {
             link.remember_received();
+        }
+    }
+
+    /// What doesn't speak the protocol from the start is most likely something else: said with its
+    /// address.
+    fn in_greeting(&self, number: u16, error: Error) -> Error {
+        match (error, self.links.get(usize::from(number))) {
+            (Error::Protocol(words), Some(Link { state: State::Greeting, endpoint: Some(endpoint), .. })) => {
+                let hint = "is a Kafka broker there, and its port one without TLS?";
+                Error::Protocol(format!("{words}, from {endpoint}; {hint}").into())
+            }
+            (error, _) => error,
         }
     }
 
@@ -383,8 +410,11 @@ impl Machine {
     fn on_handshake(&mut self, number: u16, version: i16, frame: Bytes) -> Result<(), Error> {
         let response = wire::read_response::<SaslHandshakeRequest>(frame, version).map_err(broken)?;
         if response.error_code != 0 {
-            let offered = response.mechanisms.join(", ");
-            return Err(self.login_error(number, &format!("PLAIN is not offered, but {offered}")));
+            let words = match response.mechanisms.join(", ") {
+                none if none.is_empty() => "it takes no login here (no SASL on this port)".to_owned(),
+                offered => format!("PLAIN is not offered, but {offered}"),
+            };
+            return Err(self.login_error(number, &words));
         }
         let (now, patience) = (self.now, self.response_timeout());
         let client_id = self.config.options.kafka.client_id.clone();

@@ -29,8 +29,13 @@ pub(super) enum Spot {
     Earliest,
     Latest,
     /// The first record with this timestamp (in milliseconds) or a later one; the end of the log
-    /// if there is none.
+    /// if there is none, found out in three steps, as one may be written between two questions:
+    /// whether there is one, ...
     Time(i64),
+    /// ... where the log ends, if there is none, ...
+    End(i64),
+    /// ... and whether there is one now.
+    TimeOrEnd(i64, i64),
 }
 
 /// See the [module](self).
@@ -79,6 +84,9 @@ pub(super) struct Partition {
     /// Most bytes asked for at once; grows where a batch doesn't fit.
     pub(super) bytes_max: usize,
     pub(super) high_watermark: i64,
+    /// Timestamp of the first record that is handed out, at least; what comes before it is passed
+    /// over.
+    pub(super) not_before: i64,
     /// The position was lost: where it was, and why, until it is known where reading goes on.
     pub(super) lost: Option<(i64, Reason)>,
     /// The operator was told that it can't be read.
@@ -173,6 +181,7 @@ impl Partitions {
             filed: None,
             bytes_max,
             high_watermark: -1,
+            not_before: i64::MIN,
             lost: None,
             stalled: false,
         });

@@ -72,6 +72,7 @@ impl Machine {
         (partition.position, partition.position_epoch) = (0, -1);
         (partition.handed, partition.handed_epoch, partition.committed) = (-1, -1, -1);
         (partition.replica, partition.stalled, partition.lost) = (None, false, None);
+        partition.not_before = i64::MIN;
         if let Some(leader) = leader {
             (partition.leader, partition.leader_epoch) = (leader.broker, leader.epoch);
         }
@@ -415,8 +416,8 @@ impl Machine {
         for &slot in slots {
             let partition = self.partitions.at(slot);
             let timestamp = match partition.stage() {
-                Stage::Place(Spot::Latest) => LATEST,
-                Stage::Place(Spot::Time(millis)) => millis.max(0),
+                Stage::Place(Spot::Latest | Spot::End(_)) => LATEST,
+                Stage::Place(Spot::Time(millis) | Spot::TimeOrEnd(millis, _)) => millis.max(0),
                 _ => EARLIEST,
             };
             by_topic.entry(partition.topic).or_default().push(ListOffsetsRequestPartition {
@@ -471,23 +472,31 @@ impl Machine {
                 self.retry(slot);
                 continue;
             };
-            match ErrorCode(answer.error_code) {
-                ErrorCode::NONE if answer.offset >= 0 => {
+            // Nothing is that late: what comes from the end on may be.
+            let (offset, not_before) = match stage {
+                Stage::Place(Spot::TimeOrEnd(millis, end)) if answer.offset < 0 => (end, millis),
+                _ => (answer.offset, i64::MIN),
+            };
+            match (ErrorCode(answer.error_code), stage) {
+                (ErrorCode::NONE, Stage::Place(Spot::End(millis))) if offset >= 0 => {
+                    self.partitions.set(slot, Stage::Place(Spot::TimeOrEnd(millis, offset)));
+                }
+                (ErrorCode::NONE, Stage::Place(Spot::Time(millis))) if offset < 0 => {
+                    self.partitions.set(slot, Stage::Place(Spot::End(millis)));
+                }
+                (ErrorCode::NONE, _) if offset >= 0 => {
                     let partition = self.partitions.at_mut(slot);
-                    (partition.position, partition.position_epoch) = (answer.offset, -1);
+                    partition.not_before = not_before;
+                    (partition.position, partition.position_epoch) = (offset, -1);
                     if partition.handed < 0 {
-                        partition.handed = answer.offset;
+                        partition.handed = offset;
                     }
                     self.partitions.set(slot, Stage::Fetching);
                     self.tell_repositioned(slot);
                     self.mend(slot);
                 }
-                // Nothing is that late: whatever comes next is.
-                ErrorCode::NONE if matches!(stage, Stage::Place(Spot::Time(_))) => {
-                    self.partitions.set(slot, Stage::Place(Spot::Latest));
-                }
-                ErrorCode::NONE => self.retry(slot),
-                code => self.on_leader_error(slot, code, "ListOffsets", &stream),
+                (ErrorCode::NONE, _) => self.retry(slot),
+                (code, _) => self.on_leader_error(slot, code, "ListOffsets", &stream),
             }
         }
         Ok(())

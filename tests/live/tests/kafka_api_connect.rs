@@ -132,9 +132,12 @@ fn a_login_where_none_is_taken_is_said() {
     let topic = kafka.topic(1);
     runtime().block_on(async {
         let url = format!("kafka://ann:{PASSWORD}@{}/{topic}", kafka.bootstrap());
-        failed("sasl against a broker without", &url, real_time()).await;
-        failed("sasl by the options", &kafka.url(&topic), real_time().login(Some("ann".into()), PASSWORD))
-            .await;
+        let by_options = real_time().login(Some("ann".into()), PASSWORD);
+        for (url, options) in [(url, real_time()), (kafka.url(&topic), by_options)] {
+            let error = failed("sasl against a broker without", &url, options).await;
+            assert!(matches!(error, Error::Login { .. }), "{error:?}");
+            assert!(error.to_string().contains("SASL"), "{error}");
+        }
     });
 }
 
@@ -147,6 +150,8 @@ fn what_is_no_kafka_is_said_and_not_stormed() {
     let negative = Fake::answers(b"\xff\xff\xff\xff\x00\x00\x00\x01");
     let wrong_id = Fake::answers(b"\x00\x00\x00\x06\x00\x01\xe2\x40\x00\x00");
     let silent = Fake::answers(b"");
+    let mut quick = Limits::default();
+    quick.response_timeout = Duration::from_secs(1);
     runtime().block_on(async {
         for (what, url) in [
             ("redis", format!("kafka://127.0.0.1:{}/topic", redis.port())),
@@ -158,12 +163,15 @@ fn what_is_no_kafka_is_said_and_not_stormed() {
         ] {
             let error = failed(what, &url, real_time()).await;
             assert!(matches!(error, Error::Protocol(_) | Error::Connect { .. }), "{what}: {error:?}");
-            failed(what, &url.replace("//", &format!("//ann:{PASSWORD}@")), member_of("group")).await;
+            assert!(error.to_string().contains("127.0.0.1:"), "{what}: where? {error}");
+            let with_password = url.replace("//", &format!("//ann:{PASSWORD}@"));
+            failed(what, &with_password, member_of("group").limits(quick.clone())).await;
         }
-        let mut limits = Limits::default();
-        limits.response_timeout = Duration::from_secs(1);
-        let error = failed("silence", &silent.url(), real_time().limits(limits)).await;
-        assert!(!matches!(error, Error::Options(_)), "{error:?}");
+        let list = format!("kafka://127.0.0.1:{},127.0.0.1:{}/topic", silent.port, silent.port);
+        for url in [silent.url(), list] {
+            let error = failed("silence", &url, real_time().limits(quick.clone())).await;
+            assert!(matches!(error, Error::Connect { cause: Cause::TimedOut, .. }), "{error:?}");
+        }
     });
     for (what, fake) in [("http", http), ("tls", tls), ("silent", silent)] {
         let connections = fake.connections.load(Ordering::Relaxed);

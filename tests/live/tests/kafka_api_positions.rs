@@ -112,10 +112,44 @@ fn a_seek_to_the_future_has_only_what_comes() {
         let consumer = open(&kafka.url(&topic), real_time()).await;
         consumer.seek(after(200)).await.unwrap();
         nothing_comes(&consumer, millis(100)).await;
+        // What comes and is not later yet is passed over.
+        add_at(kafka, &topic, 0, &[199, 200]);
         add_at(kafka, &topic, 0, &[201, 202]);
-        is_next(&consumer, 9..11, "a seek to the future").await;
+        is_next(&consumer, 11..13, "a seek to the future").await;
         consumer.close().await.unwrap();
     });
+}
+
+#[test]
+fn a_seek_to_about_now_misses_nothing_that_is_written_meanwhile() {
+    let kafka = shared();
+    let topic = kafka.topic(1);
+    kafka.add(&topic, ["the first"]);
+    let sought = runtime().block_on(async {
+        let consumer = open(&kafka.url(&topic), real_time()).await;
+        let producer = std::thread::spawn({
+            let topic = topic.clone();
+            move || kafka.numbers(&topic, 1).rate(2_000).send(0..8_000)
+        });
+        let mut sought = Vec::new();
+        // Long enough before the last one, so that there is a first one that is later.
+        let began = std::time::Instant::now();
+        while began.elapsed() < Duration::from_secs(3) {
+            let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            let moment = now.as_millis() as i64 + sought.len() as i64 % 12 - 2;
+            consumer.seek(after(moment)).await.unwrap();
+            sought.push((moment, offset(&next(&consumer).await)));
+        }
+        producer.join().unwrap();
+        consumer.close().await.unwrap();
+        sought
+    });
+    let all = kafka.read(&topic, "read_uncommitted");
+    println!("{} seeks to about now among {} records", sought.len(), all.len());
+    for (moment, first) in sought {
+        let expected = all.iter().find(|record| record.timestamp > moment).map(|record| record.offset as u64);
+        assert_eq!(Some(first), expected, "a seek to {moment}");
+    }
 }
 
 #[test]
