@@ -16,6 +16,9 @@ mod server;
 mod table;
 mod tidegate;
 
+#[cfg(feature = "peers")]
+mod peers;
+
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -82,6 +85,8 @@ fn main() -> ExitCode {
 fn contenders() -> Vec<Box<dyn Contender>> {
     let mut all = floor::contenders();
     all.extend(tidegate::contenders());
+    #[cfg(feature = "peers")]
+    all.extend(peers::contenders());
     all
 }
 

@@ -21,7 +21,9 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn start() -> Result<Self, Failure> {
-        let cluster = Cluster::with(1, &ClusterOptions::default());
+        // The tests' brokers are taken for dead after seconds, as clients that use all cores make them seem.
+        let settings = vec![("broker.session.timeout.ms".to_owned(), "60000".to_owned())];
+        let cluster = Cluster::with(1, &ClusterOptions { settings, ..Default::default() });
         let port = cluster.port(1);
         Ok(Self { _cluster: cluster, port, wire: Wire::connect(port)? })
     }

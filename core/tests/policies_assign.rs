@@ -250,7 +250,7 @@ fn small_worlds_with_racks() {
 fn large_worlds() {
     let mut random = Random::new(11);
     let mut uneven = 0;
-    for case in 0..600 {
+    for case in 0..300 {
         let size = world::Size { members: 40, topics: 20, partitions: 40, racks: 4 };
         let world = world::random(&mut random, &size);
         let world = World { topics: &world.topics, members: &world.members };
@@ -273,8 +273,8 @@ fn large_worlds() {
             assert_eq!(world.kept(&plan), keeps, "case {case}");
         }
     }
-    println!("{uneven} of 600 worlds could not be even");
-    assert!(uneven > 100);
+    println!("{uneven} of 300 worlds could not be even");
+    assert!(uneven > 50);
 }
 
 /// What is withheld, and that it takes one more round.
@@ -419,7 +419,7 @@ fn odd_topic() -> impl Strategy<Value = Topic> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
 
     #[test]
     fn whatever_members_say_the_answer_is_valid(

@@ -374,9 +374,9 @@ mod tests {
                 seq: SeqNo::offset(41),
                 timestamp: Timestamp::from_millis(timestamp),
                 deliveries: 1,
-                spans_end: 0,
+                place: 0,
             };
-            let entries = Entries { data: bytes::Bytes::new(), index: vec![entry], spans: Vec::new() };
+            let entries = Entries { data: bytes::Bytes::new(), index: vec![entry], ..Default::default() };
             let mut writer = Writer::new(Format::Ndjson, Backend::Kafka);
             writer.write(Batch::new(source, entries).message(0).unwrap().view());
             String::from_utf8(writer.buffer).unwrap()

@@ -6,7 +6,8 @@ use std::net::{Ipv4Addr, TcpStream};
 use bytes::{Bytes, BytesMut};
 use rustix::buffer::spare_capacity;
 use tidegate_core::kafka::wire::{
-    CreateTopicsRequest, CreateTopicsRequestTopic, ErrorCode, MetadataRequest, MetadataRequestTopic,
+    CreateTopicsRequest, CreateTopicsRequestTopic, ErrorCode, ListOffsetsRequest,
+    ListOffsetsRequestPartition, ListOffsetsRequestTopic, MetadataRequest, MetadataRequestTopic,
     OffsetFetchRequest, OffsetFetchRequestGroup, Request, Uuid, read_response, write_request,
 };
 
@@ -115,7 +116,7 @@ impl Wire {
         }
     }
 
-    /// Makes a topic, and waits until all of its partitions have a leader.
+    /// Makes a topic, and waits until all of its partitions have a leader that knows it.
     ///
     /// # Errors
     /// The broker's refusal.
@@ -132,12 +133,28 @@ impl Wire {
             check(topic.error_code)?;
         }
         for _ in 0..1_000 {
-            if self.topic(name).is_ok_and(|topic| topic.partitions == partitions) {
+            let known = self.topic(name).is_ok_and(|topic| topic.partitions == partitions);
+            if known && self.leads(name, partitions)? {
                 return Ok(());
             }
             std::thread::sleep(std::time::Duration::from_millis(10));
         }
         Err(format!("{name} has no leaders").into())
+    }
+
+    /// Whether this broker answers for all of these partitions: it may be said to lead them before it does.
+    fn leads(&mut self, name: &str, partitions: usize) -> Result<bool, Failure> {
+        const EARLIEST: i64 = -2;
+        let partitions = (0..i32::try_from(partitions)?).map(|partition_index| ListOffsetsRequestPartition {
+            partition_index,
+            timestamp: EARLIEST,
+            ..Default::default()
+        });
+        let topic = ListOffsetsRequestTopic { name: name.to_owned(), partitions: partitions.collect() };
+        let request = ListOffsetsRequest { replica_id: -1, topics: vec![topic], ..Default::default() };
+        let response = self.call(5, &request)?;
+        let mut answers = response.topics.into_iter().flat_map(|topic| topic.partitions);
+        Ok(answers.all(|partition| partition.error_code == 0))
     }
 
     /// What a fetch has to know of a topic.

@@ -92,7 +92,7 @@ impl SlotState {
         let (Some(&first), Some(&last)) = (segment.seqs().first(), segment.seqs().last()) else { return };
         let ascends = segment.seqs().is_sorted_by(|a, b| a < b);
         if segment.epoch == self.epoch {
-            let highest = segment.seqs().iter().max().copied();
+            let highest = if ascends { Some(last) } else { segment.seqs().iter().max().copied() };
             self.highest = self.highest.max(highest);
             if ascends {
                 self.hand_out_again(first, last);

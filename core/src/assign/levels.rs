@@ -14,6 +14,9 @@
 //! Which members need more than `k` is seen by letting partitions flow to subscriptions with room
 //! for `k` each: they are those where what is left over would get to. Splitting at one `k` after
 //! another finds the groups.
+//!
+//! Proved, for indexing: see [`World`]. In the network of a split the group's topics come first,
+//! then its subscriptions, in their order.
 
 use super::network::{ENDLESS, Network, Patience};
 use super::world::World;

@@ -31,7 +31,7 @@
 //! Costs: O((subscriptions + partitions) log topics) for range and round robin, and for sticky
 //! where all members subscribe to the same; else a few flows through a network with an arc for
 //! each (subscription, topic) and each (member, topic) owned, whose steps are bounded. Memory:
-//! some 20 bytes a partition, and where flows are needed some 50 an arc.
+//! some 25 bytes a partition, and where flows are needed some 50 an arc.
 //!
 //! **Invariant:** each partition of a topic that somebody subscribes to is assigned once, to a
 //! subscriber; the cooperative one may withhold those whose owner changes, and no others.

@@ -14,6 +14,10 @@
 //!                   any number of moves)
 //! ```
 //!
+//! Proved, for indexing here, beside what the world proves: kinds and hubs are numbered as they are
+//! pushed to their lists, and members of the group by their place in it; in the network the three
+//! follow each other in this order.
+//!
 //! Members are filled up to `low` first, then to `high`. As in Apache Kafka's own, being near
 //! comes before staying: an owner on another rack loses to one that is near, if balance lets it.
 

@@ -5,6 +5,10 @@
 //! Ford and Fulkerson 1962, Edmonds and Karp 1972), all ways of one length at once (blocking
 //! flows: Dinic 1970), so there are as many rounds as there are lengths, and few of those.
 //!
+//! Proved, for indexing here: arcs are numbers that [`Network::add`] gave, in pairs, and what
+//! lists arcs and nodes (`order`, ways, queues) has no others. Nodes are below the count that the
+//! network was made with, as its users number them from 0 without gaps.
+//!
 //! **Invariant:** work stops when a [`Patience`] is at its end. What flowed until then is a valid
 //! flow, though not the largest or cheapest.
 

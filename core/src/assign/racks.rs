@@ -1,4 +1,6 @@
 //! Racks as numbers (KIP-881).
+//!
+//! Proved, for indexing: see [`World`]. Racks and sets of racks are numbered as they are first seen.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;

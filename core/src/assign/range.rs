@@ -8,6 +8,8 @@
 //! Topics with the same subscribers and the same number of partitions are *co-partitioned*:
 //! partition 0 of all of them goes to one member, and so on. They keep that in the first round
 //! too: all their partitions of one number are taken together or not at all.
+//!
+//! Proved, for indexing: see [`World`]; a quota's places are those of its subscribers.
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -141,6 +142,7 @@ impl Machine {
         self.remember_owned();
         self.membership.go(State::Preparing);
         self.membership.target.clear();
+        self.membership.reconciled = None;
         self.revoke(owned);
     }
 
@@ -209,8 +211,10 @@ impl Machine {
         let kafka = &self.config.options.kafka;
         let client_id = kafka.client_id.clone();
         let (session, rebalance) = (kafka.session_timeout, kafka.rebalance_timeout);
-        // Others may take as long as the rebalance to join.
-        let patience = self.response_timeout() + rebalance;
+        // Others may take as long as the rebalance to join; but the first of two steps, which only
+        // brings a member id, waits for nobody (KIP-394).
+        let first = self.membership.member_id.is_empty() && self.membership.instance.is_none();
+        let patience = self.response_timeout() + if first { Duration::ZERO } else { rebalance };
         let protocols: Vec<_> = self
             .membership
             .classic
@@ -356,7 +360,8 @@ impl Machine {
     fn send_sync(&mut self, assignments: Vec<SyncGroupRequestAssignment>) {
         let now = self.now;
         let client_id = self.config.options.kafka.client_id.clone();
-        let patience = self.response_timeout() + self.config.options.kafka.rebalance_timeout;
+        // The leader may need as long as its session lasts; without it everybody joins again.
+        let patience = self.response_timeout() + self.config.options.kafka.session_timeout;
         let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
         let (instance, chosen) = (self.membership.instance.clone(), self.membership.classic.chosen.clone());
         let generation_id = self.membership.generation;
@@ -406,6 +411,7 @@ impl Machine {
             }
         }
         self.membership.target = target;
+        self.membership.reconciled = None;
         self.membership.go(State::Stable);
         self.membership.heartbeat_at = self.now + self.config.options.kafka.heartbeat_interval;
         self.reconcile();

@@ -40,6 +40,8 @@ pub(super) struct Consumer {
     all: bool,
     /// What the broker was told that we own.
     told: Option<BTreeMap<Uuid, Vec<i32>>>,
+    /// The count of changes of what is owned at which that was so.
+    told_at: u64,
     /// What was assigned in topics whose names are not known yet.
     unknown: Vec<(Uuid, Vec<i32>)>,
 }
@@ -64,7 +66,14 @@ pub(super) fn member_id(generated: &ConsumerId, random: &mut Random) -> String {
 
 impl Consumer {
     pub(super) fn new(member_id: String) -> Self {
-        Self { member_id, interval: Duration::from_secs(3), all: true, told: None, unknown: Vec::new() }
+        Self {
+            member_id,
+            interval: Duration::from_secs(3),
+            all: true,
+            told: None,
+            told_at: 0,
+            unknown: Vec::new(),
+        }
     }
 
     pub(super) fn member_id(&self) -> &str {
@@ -102,7 +111,7 @@ impl Machine {
                 self.reconcile();
                 // What is owned changed as it should: the broker is told at once.
                 let settled = self.membership.revoking.is_none();
-                let news = settled && self.membership.consumer.told.as_ref() != Some(&self.owned_by_id());
+                let news = settled && self.is_news();
                 if !self.membership.in_flight && (due || news) {
                     let epoch = self.membership.generation;
                     self.send_group_heartbeat(epoch);
@@ -110,6 +119,13 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// What is owned is not what the broker was told.
+    fn is_news(&self) -> bool {
+        let consumer = &self.membership.consumer;
+        let Some(told) = &consumer.told else { return true };
+        consumer.told_at != self.partitions.ownings() && *told != self.owned_by_id()
     }
 
     fn owned_by_id(&self) -> BTreeMap<Uuid, Vec<i32>> {
@@ -174,6 +190,7 @@ impl Machine {
         }
         if news {
             membership.consumer.told = Some(owned);
+            membership.consumer.told_at = self.partitions.ownings();
         }
         membership.consumer.all = false;
         membership.heartbeat_at = now + membership.consumer.interval;
@@ -210,6 +227,7 @@ impl Machine {
         membership.go(State::Stable);
         if let Some(assignment) = response.assignment {
             membership.target = BTreeSet::new();
+            membership.reconciled = None;
             membership.consumer.unknown = assignment
                 .topic_partitions
                 .into_iter()
@@ -228,6 +246,7 @@ impl Machine {
                 Some(at) => {
                     let valid = partitions.into_iter().filter(|index| *index >= 0).map(|index| (at, index));
                     self.membership.target.extend(valid);
+                    self.membership.reconciled = None;
                 }
                 None => {
                     self.membership.consumer.unknown.push((id, partitions));

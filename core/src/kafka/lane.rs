@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::machine::Machine;
 use super::partitions::Stage;
 use super::positions::seq_of;
-use super::records::{self, Aborted, Batches, Compression, RecordBatch, RecordsError};
+use super::records::{self, Aborted, Batches, Compression, Decompressor, RecordBatch, RecordsError};
 use crate::ack::Slot;
 use crate::delivery::{Delivery, Reason};
 use crate::error::Error;
@@ -51,7 +51,13 @@ impl Part {
 
     /// The next messages, about `count` of them; none at the end. Whole batches: one that was
     /// compressed is taken alone.
-    fn take(&mut self, count: usize, check: bool, bytes_max: usize) -> Result<Piece, RecordsError> {
+    fn take(
+        &mut self,
+        count: usize,
+        check: bool,
+        bytes_max: usize,
+        codecs: &mut Decompressor,
+    ) -> Result<Piece, RecordsError> {
         let mut piece = Piece { entries: Entries::default(), next_offset: self.from, leader_epoch: -1 };
         let mut start = None;
         loop {
@@ -67,10 +73,22 @@ impl Part {
                 batch.verify()?;
             }
             let (at, batch) = (*at, batch.clone());
-            if batch.last_offset >= from && self.aborted.keeps(&batch) {
+            if first {
+                // For all of the piece at once, as far as those to come are like this one.
+                let alike = if compressed { 1 } else { (self.data.len() - at).div_ceil(batch.size().max(1)) };
+                let records = batch.count as usize;
+                let most = batch.size() * alike / records::RECORD_MIN;
+                piece
+                    .entries
+                    .index
+                    .reserve(records.saturating_mul(alike).min(count.saturating_add(records)).min(most));
+            }
+            // Asked of every batch: a marker before the position ends a transaction, too.
+            let kept = self.aborted.keeps(&batch);
+            if batch.last_offset >= from && kept {
                 match compressed {
                     true => {
-                        let data = batch.decompressed(bytes_max)?;
+                        let data = codecs.decompressed(&batch, bytes_max)?;
                         records::index(&batch, data, from, &mut piece.entries)?;
                     }
                     false => {
@@ -113,11 +131,12 @@ pub(super) struct Lane {
     bytes: usize,
     asked: usize,
     bytes_max: usize,
+    codecs: Decompressor,
 }
 
 impl Lane {
     pub(super) fn new(bytes_max: usize) -> Self {
-        Self { items: VecDeque::new(), bytes: 0, asked: 0, bytes_max }
+        Self { items: VecDeque::new(), bytes: 0, asked: 0, bytes_max, codecs: Decompressor::default() }
     }
 
     pub(super) fn put(&mut self, delivery: Delivery) {
@@ -199,14 +218,15 @@ impl Machine {
                     if self.config.no_ack && self.has_group() && self.partitions.at(slot).committed < end {
                         return None;
                     }
-                    let Some(Item::Part(part)) = self.lane.items.front_mut() else { return None };
+                    let Lane { items, codecs, .. } = &mut self.lane;
+                    let Some(Item::Part(part)) = items.front_mut() else { return None };
                     if let Some(error) = part.failed.take() {
                         self.on_corrupt(slot, error);
                         continue;
                     }
                     let (count, check) = (self.config.options.batch, self.config.options.kafka.check_crc);
                     let bytes_max = self.config.options.limits.reply_bytes_max;
-                    match part.take(count, check, bytes_max) {
+                    match part.take(count, check, bytes_max, codecs) {
                         Ok(piece) if piece.entries.index.is_empty() => {
                             self.lane.pop_part();
                             self.hand_past(slot, end);

@@ -222,9 +222,20 @@ impl Link {
         self.seen = self.incoming.len();
     }
 
+    /// Room for the rest of a response of which the beginning is there, so that what came of it isn't
+    /// moved to a larger buffer again and again. However long it says that it is, not much at once.
+    fn make_room(&mut self) {
+        if let Some(prefix) = self.incoming.first_chunk() {
+            let length = usize::try_from(i32::from_be_bytes(*prefix)).unwrap_or(0);
+            let missing = length.saturating_add(prefix.len()).saturating_sub(self.incoming.len());
+            self.incoming.reserve(missing.min(ROOM_MAX));
+        }
+    }
+
     /// The next whole response, if there is one.
     pub(super) fn next_response(&mut self, now: Instant, max: usize) -> Result<Option<Response>, Error> {
         let Some(frame) = wire::split_frame(&mut self.incoming, max).map_err(broken)? else {
+            self.make_room();
             return Ok(None);
         };
         let came = wire::correlation_id(&frame).map_err(broken)?;
@@ -240,6 +251,9 @@ impl Link {
         Ok(Some(Response { task: front.task, version: front.version, frame }))
     }
 }
+
+/// Bytes that are reserved for the rest of a response at once.
+const ROOM_MAX: usize = 2 << 20;
 
 /// The bytes are not what the protocol says.
 pub(super) fn broken(error: wire::WireError) -> Error {

@@ -21,7 +21,7 @@ use crate::desk::Desk;
 use crate::endpoint::Endpoint;
 use crate::error::{Error, RequestError};
 use crate::event::{ConnId, Event};
-use crate::options::{ConsumerMode, ConsumerOptions, Start};
+use crate::options::{ConsumerMode, ConsumerOptions, Reset, Start};
 use crate::random::Random;
 use crate::request::{Request, Ticket};
 use crate::stats::Stats;
@@ -140,6 +140,11 @@ impl Machine {
             return wrong(&format!(
                 "{odd} can't be a topic: at most 249 letters, digits, dots, dashes and underscores"
             ));
+        }
+        if matches!(options.kafka.reset, Some(Reset::ByDuration(_))) {
+            return wrong(
+                "reset by duration needs a clock, which is not there yet: choose earliest or latest, or seek",
+            );
         }
         let named = options.group.as_ref().map(|group| text_of(group.as_bytes())).transpose()?;
         let group = match options.mode {

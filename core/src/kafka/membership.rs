@@ -114,6 +114,8 @@ pub(super) struct Membership {
     pub(super) backoff: Backoff,
     /// As the last assignment has it: topic and partition.
     pub(super) target: BTreeSet<(usize, i32)>,
+    /// What is owned is what is wanted, as of this count of changes of what is owned.
+    pub(super) reconciled: Option<u64>,
     pub(super) revoking: Option<Revoking>,
     taken_at: Instant,
     /// We stood still so long that we may be out of the group: heartbeats that have to be
@@ -161,6 +163,7 @@ impl Membership {
             heartbeat_at: Instant::ZERO,
             backoff,
             target: BTreeSet::new(),
+            reconciled: None,
             revoking: None,
             taken_at: Instant::ZERO,
             doubts: 0,
@@ -410,6 +413,13 @@ impl Machine {
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
             ErrorCode::REBALANCE_IN_PROGRESS => self.rejoin(),
             ErrorCode::STALE_MEMBER_EPOCH => self.membership.heartbeat_at = self.now,
+            // Resumable is no member: others are, of the group of this host.
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH
+                if !self.is_member() =>
+            {
+                self.tell_group_stalled(fault::error_of(code, command, None));
+                self.wait_a_while();
+            }
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH => {
                 self.lose_membership(code)
             }
@@ -467,6 +477,7 @@ impl Machine {
         owned.into_iter().for_each(|slot| self.release(slot));
         let membership = &mut self.membership;
         membership.target.clear();
+        membership.reconciled = None;
         membership.doubts = 0;
         membership.generation = -1;
         membership.go(State::Unjoined);
@@ -480,7 +491,8 @@ impl Machine {
 
     /// From one assignment to the next: what isn't in it is let go, what is new is read.
     pub(super) fn reconcile(&mut self) {
-        if self.membership.revoking.is_some() || self.phase == Phase::Closing {
+        let settled = self.membership.reconciled == Some(self.partitions.ownings());
+        if settled || self.membership.revoking.is_some() || self.phase == Phase::Closing {
             return;
         }
         let target = &self.membership.target;
@@ -503,6 +515,7 @@ impl Machine {
                 self.acquire(slot, false);
             }
         }
+        self.membership.reconciled = Some(self.partitions.ownings());
     }
 
     /// These are let go, once what was acked of them is committed.
@@ -550,6 +563,7 @@ impl Machine {
         let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
         owned.into_iter().for_each(|slot| self.release(slot));
         self.membership.target.clear();
+        self.membership.reconciled = None;
         self.leave();
     }
 

@@ -79,7 +79,7 @@ pub(super) struct Partition {
     /// Most bytes asked for at once; grows where a batch doesn't fit.
     pub(super) bytes_max: usize,
     pub(super) high_watermark: i64,
-    /// Where the position was when it was lost, and why: told once the new one is known.
+    /// The position was lost: where it was, and why, until it is known where reading goes on.
     pub(super) lost: Option<(i64, Reason)>,
     /// The operator was told that it can't be read.
     pub(super) stalled: bool,
@@ -119,6 +119,8 @@ pub(super) struct Partitions {
     by_name: BTreeMap<(usize, i32), Slot>,
     unsettled: BTreeSet<Slot>,
     owned: BTreeSet<Slot>,
+    /// How often `owned` changed.
+    ownings: u64,
     /// By broker: what is read from it.
     readers: BTreeMap<i32, BTreeSet<Slot>>,
     /// Changes of `readers`, for the fetch sessions: broker and slot.
@@ -197,6 +199,11 @@ impl Partitions {
         &self.unsettled
     }
 
+    /// Differs whenever [`Partitions::owned`] does.
+    pub(super) fn ownings(&self) -> u64 {
+        self.ownings
+    }
+
     pub(super) fn readers(&self) -> &BTreeMap<i32, BTreeSet<Slot>> {
         &self.readers
     }
@@ -210,15 +217,15 @@ impl Partitions {
         partition.leaving &= stage != Stage::Idle;
         match stage {
             Stage::Idle => {
-                self.owned.remove(&slot);
+                self.ownings += u64::from(self.owned.remove(&slot));
                 self.unsettled.remove(&slot);
             }
             Stage::Fetching => {
-                self.owned.insert(slot);
+                self.ownings += u64::from(self.owned.insert(slot));
                 self.unsettled.remove(&slot);
             }
             Stage::Committed | Stage::Place(_) | Stage::Check | Stage::Waiting => {
-                self.owned.insert(slot);
+                self.ownings += u64::from(self.owned.insert(slot));
                 if !self.at(slot).leaving {
                     self.unsettled.insert(slot);
                 }

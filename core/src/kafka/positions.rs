@@ -114,8 +114,14 @@ impl Machine {
     }
 
     /// Reading goes on somewhere else in the same partition: a new epoch, as sequences only grow
-    /// within one. Where, is known now or is asked for.
-    fn relocate(&mut self, slot: Slot, to: Result<i64, Spot>, reason: Reason) {
+    /// within one.
+    pub(super) fn relocate(&mut self, slot: Slot, to: i64, reason: Reason) {
+        self.begin_elsewhere(slot, to, reason);
+        self.tell_repositioned(slot);
+        self.mend(slot);
+    }
+
+    fn begin_elsewhere(&mut self, slot: Slot, to: i64, reason: Reason) {
         let from = self.partitions.at(slot).position;
         let stalled = self.partitions.at(slot).stalled;
         self.release(slot);
@@ -123,19 +129,17 @@ impl Machine {
         let epoch = self.epoch;
         let partition = self.partitions.at_mut(slot);
         partition.epoch = epoch;
-        (partition.position, partition.position_epoch) = (to.unwrap_or(from), -1);
+        (partition.position, partition.position_epoch) = (to, -1);
         (partition.handed, partition.handed_epoch) = (-1, -1);
         partition.stalled = stalled;
-        partition.lost = Some((from, reason));
-        self.partitions.set(slot, to.map_or_else(Stage::Place, |_| Stage::Fetching));
+        // Lost again before it was found: what was read last is what counts.
+        partition.lost.get_or_insert((from, reason));
+        self.partitions.set(slot, Stage::Fetching);
         self.announce(slot);
-        if to.is_ok() {
-            self.tell_relocated(slot);
-            self.mend(slot);
-        }
     }
 
-    fn tell_relocated(&mut self, slot: Slot) {
+    /// The operator is told where reading goes on, once that is known.
+    fn tell_repositioned(&mut self, slot: Slot) {
         let partition = self.partitions.at_mut(slot);
         if let Some((from, reason)) = partition.lost.take() {
             let (shard, to) = (partition.assignment(), seq_of(partition.position));
@@ -475,7 +479,7 @@ impl Machine {
                         partition.handed = answer.offset;
                     }
                     self.partitions.set(slot, Stage::Fetching);
-                    self.tell_relocated(slot);
+                    self.tell_repositioned(slot);
                     self.mend(slot);
                 }
                 // Nothing is that late: whatever comes next is.
@@ -580,7 +584,7 @@ impl Machine {
         }
         let error = Error::Broker { command: "OffsetForLeaderEpoch", message: words.into() };
         match end {
-            0.. => self.relocate(slot, Ok(end), Reason::Error(error)),
+            0.. => self.relocate(slot, end, Reason::Error(error)),
             // The leader doesn't know the epoch at all.
             _ => self.on_lost_position(slot, Reason::Error(error)),
         }
@@ -600,7 +604,9 @@ impl Machine {
             );
             return self.fail(Error::Options(words.into()));
         };
-        self.relocate(slot, Err(spot), reason);
+        let from = self.partitions.at(slot).position;
+        self.begin_elsewhere(slot, from, reason);
+        self.partitions.set(slot, Stage::Place(spot));
     }
 
     /// Everything that is ours is read: told once.

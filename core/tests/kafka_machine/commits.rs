@@ -83,6 +83,7 @@ fn errors_of_one_partition_do_not_hold_the_others_up() {
     world.until(secs(5), |world| world.count::<OffsetCommitRequest>() >= 2);
     let again = world.all::<OffsetCommitRequest>()[1].topics[0].partitions.clone();
     assert_eq!(again.iter().map(|part| part.partition_index).collect::<Vec<_>>(), [0]);
+    world.run(secs(1));
     assert_eq!(world.outcome(Ask::Commit, secs(2)), Outcome::Committed { messages: 0 });
 }
 
@@ -100,6 +101,7 @@ fn the_metadata_is_committed_with_each_offset() {
 fn immediate_commits_before_it_hands_out() {
     for options in [classic(), newer(), resumable()] {
         let mut world = World::new(options.auto_commit(AutoCommit::Immediate), cluster());
+        world.settle();
         for _ in 0..5_000 {
             if world.got.len() == 20 {
                 break;

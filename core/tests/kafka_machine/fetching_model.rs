@@ -72,17 +72,18 @@ impl Cluster {
                     continue;
                 }
             }
-            if self.hints && data.error_code == code::NOT_LEADER_OR_FOLLOWER {
-                if let Some(log) = self.find(name, *index) {
-                    let (leader_id, leader_epoch) = (log.leader, log.epoch);
-                    data.current_leader = FetchResponseLeaderIdAndEpoch { leader_id, leader_epoch };
-                    answer.node_endpoints.push(FetchResponseNodeEndpoint {
-                        node_id: leader_id,
-                        host: host(leader_id),
-                        port: PORT,
-                        rack: None,
-                    });
-                }
+            if self.hints
+                && data.error_code == code::NOT_LEADER_OR_FOLLOWER
+                && let Some(log) = self.find(name, *index)
+            {
+                let (leader_id, leader_epoch) = (log.leader, log.epoch);
+                data.current_leader = FetchResponseLeaderIdAndEpoch { leader_id, leader_epoch };
+                answer.node_endpoints.push(FetchResponseNodeEndpoint {
+                    node_id: leader_id,
+                    host: host(leader_id),
+                    port: PORT,
+                    rack: None,
+                });
             }
             let topic_id = self.id_of(name);
             match answer.responses.iter_mut().find(|topic| topic.topic == *name) {

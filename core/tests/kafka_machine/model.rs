@@ -20,7 +20,6 @@ pub fn part(topic: &str, index: i32) -> Part {
 /// A batch as it is stored.
 #[derive(Clone)]
 pub struct Stored {
-    pub base: i64,
     pub last: i64,
     pub bytes: Bytes,
     /// Offset and timestamp of each record.
@@ -113,12 +112,12 @@ pub fn batch(
         builder.record(record);
     }
     let stamps: Vec<_> = offsets.iter().map(|offset| (*offset, stamp_of(*offset))).collect();
-    stored(&builder, base, offsets.last().copied().unwrap_or(base), stamps)
+    stored(&builder, offsets.last().copied().unwrap_or(base), stamps)
 }
 
 /// A batch that is built already; `last` as its header has it.
-pub fn stored(builder: &BatchBuilder, base: i64, last: i64, stamps: Vec<(i64, i64)>) -> Stored {
-    Stored { base, last, bytes: builder.build().unwrap().into(), stamps }
+pub fn stored(builder: &BatchBuilder, last: i64, stamps: Vec<(i64, i64)>) -> Stored {
+    Stored { last, bytes: builder.build().unwrap().into(), stamps }
 }
 
 pub struct Topic {
@@ -205,7 +204,6 @@ pub mod code {
     pub const UNKNOWN_LEADER_EPOCH: i16 = 75;
     pub const MEMBER_ID_REQUIRED: i16 = 79;
     pub const FENCED_INSTANCE_ID: i16 = 82;
-    pub const UNSTABLE_OFFSET_COMMIT: i16 = 88;
     pub const UNKNOWN_TOPIC_ID: i16 = 100;
     pub const FENCED_MEMBER_EPOCH: i16 = 110;
     pub const STALE_MEMBER_EPOCH: i16 = 113;

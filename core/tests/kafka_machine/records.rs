@@ -28,7 +28,7 @@ fn a_compacted_tail_and_an_empty_batch_are_passed() {
     log.batches.last_mut().unwrap().last = 9;
     let mut empty = BatchBuilder::new(10);
     empty.last_offset(19);
-    log.append(stored(&empty, 10, 19, vec![]));
+    log.append(stored(&empty, 19, vec![]));
     let mut world = World::new(classic(), cluster);
     world.until(secs(5), |world| world.got.len() == 2);
     world.until(secs(5), |world| position(world) == 20);
@@ -49,9 +49,9 @@ fn transactions() -> Cluster {
     };
     log.append(batch("orders", 0, 0, &[0, 1, 2], of(7)));
     log.append(batch("orders", 0, 3, &[3], of(8)));
-    log.append(stored(&BatchBuilder::marker(4, 7, 0, 0, Marker::Abort), 4, 4, vec![]));
+    log.append(stored(&BatchBuilder::marker(4, 7, 0, 0, Marker::Abort), 4, vec![]));
     log.append(batch("orders", 0, 5, &[5], of(8)));
-    log.append(stored(&BatchBuilder::marker(6, 8, 0, 0, Marker::Commit), 6, 6, vec![]));
+    log.append(stored(&BatchBuilder::marker(6, 8, 0, 0, Marker::Commit), 6, vec![]));
     log.append(batch("orders", 0, 7, &[7, 8], of(7)));
     log.aborted = vec![(7, 0, 4)];
     log.stable = Some(7);
@@ -68,7 +68,7 @@ fn only_what_was_committed_is_read_committed() {
     assert!(world.committed("orders", 0) >= Some(6), "{:?}", world.committed("orders", 0));
     // The open transaction is committed.
     let log = world.cluster.log("orders", 0);
-    log.append(stored(&BatchBuilder::marker(9, 7, 0, 0, Marker::Commit), 9, 9, vec![]));
+    log.append(stored(&BatchBuilder::marker(9, 7, 0, 0, Marker::Commit), 9, vec![]));
     log.stable = None;
     world.until(secs(5), |world| world.got.len() == 4);
     world.until(secs(5), |world| world.committed("orders", 0) >= Some(9));
@@ -202,7 +202,7 @@ fn null_values_keys_and_headers_come_as_they_are() {
     let mut builder = BatchBuilder::new(0);
     let headers: [(&[u8], Option<&[u8]>); 2] = [(b"h", Some(b"1")), (b"h", None)];
     builder.record(NewRecord { offset: 0, key: Some(b"k"), value: None, headers: &headers, timestamp: 5 });
-    cluster.log("orders", 0).append(stored(&builder, 0, 0, vec![(0, 5)]));
+    cluster.log("orders", 0).append(stored(&builder, 0, vec![(0, 5)]));
     let mut world = World::new(classic(), cluster);
     world.chaos = true;
     world.until(secs(5), |world| world.got.len() == 1);

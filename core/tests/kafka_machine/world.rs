@@ -48,7 +48,6 @@ struct Rule {
 pub struct Seen {
     pub at: Instant,
     pub node: i32,
-    pub version: i16,
     key: i16,
     body: Rc<dyn Any>,
 }
@@ -122,6 +121,8 @@ pub struct World {
     pub wake: Option<Wake>,
     /// Commands, bytes and deliveries, as text.
     pub transcript: Vec<String>,
+    /// Nothing is written down: much faster.
+    pub quiet: bool,
     /// Answers may be nonsense, so what comes of them isn't checked against the logs.
     pub chaos: bool,
     rules: Vec<Rule>,
@@ -190,6 +191,7 @@ impl World {
             taken_bytes: 0,
             wake: None,
             transcript: Vec::new(),
+            quiet: false,
             chaos: false,
             rules: Vec::new(),
             conns: BTreeMap::new(),
@@ -312,6 +314,12 @@ impl World {
         }
     }
 
+    fn note(&mut self, line: impl FnOnce() -> String) {
+        if !self.quiet {
+            self.transcript.push(format!("{:?} {}", self.now, line()));
+        }
+    }
+
     /// What happened, for a test that fails.
     pub fn report(&self) {
         let dull = |line: &&String| ["Wait(", " write ", "Fetch"].iter().any(|word| line.contains(word));
@@ -429,7 +437,7 @@ impl World {
         loop {
             let command = self.machine.poll_command();
             if !matches!(command, Command::Write { .. }) {
-                self.transcript.push(format!("{:?} {command:?}", self.now));
+                self.note(|| format!("{command:?}"));
             }
             match command {
                 Command::Wait(wake) => {
@@ -461,10 +469,6 @@ impl World {
         }
     }
 
-    pub fn schedule_cut(&mut self, conn: ConnId) {
-        self.schedule(self.now, Due::Cut(conn));
-    }
-
     fn schedule(&mut self, at: Instant, due: Due) {
         self.count += 1;
         self.due.insert((at, self.count), due);
@@ -472,11 +476,7 @@ impl World {
 
     fn write(&mut self, conn: ConnId) {
         let bytes = self.machine.outgoing(conn).to_vec();
-        self.transcript.push(format!(
-            "{:?} write {conn} {}",
-            self.now,
-            Bytes::from(bytes.clone()).escape_ascii()
-        ));
+        self.note(|| format!("write {conn} {}", bytes.escape_ascii()));
         let Some(known) = self.conns.get_mut(&conn) else { return };
         known.read.extend_from_slice(&bytes);
         self.handle(Event::Wrote { conn, n: bytes.len() });

@@ -13,15 +13,8 @@ use crate::model::{Cluster, Part, part, value_of};
 impl World {
     fn see<R: Request + 'static>(&mut self, conn: ConnId, header: &RequestHeader, request: &R) {
         let node = self.conns[&conn].node;
-        let text = format!("{request:?}");
-        self.transcript.push(format!("{:?} {conn} b{node} v{} {text}", self.now, header.request_api_version));
-        self.seen.push(Seen {
-            at: self.now,
-            node,
-            version: header.request_api_version,
-            key: R::KEY,
-            body: Rc::new(request.clone()),
-        });
+        self.note(|| format!("{conn} b{node} v{} {request:?}", header.request_api_version));
+        self.seen.push(Seen { at: self.now, node, key: R::KEY, body: Rc::new(request.clone()) });
     }
 
     pub(super) fn answer<R: Request + 'static>(
@@ -51,20 +44,25 @@ impl World {
         self.send::<R>(conn, &header, &answer.expect("an answer"), fate);
     }
 
-    fn send<R: Request>(&mut self, conn: ConnId, header: &RequestHeader, answer: &R::Response, fate: Fate) {
+    fn send<R: Request>(&mut self, conn: ConnId, header: &RequestHeader, answer: &R::Response, fate: Fate)
+    where
+        R::Response: 'static,
+    {
         let Some(known) = self.conns.get_mut(&conn) else { return };
         if known.mute {
             return;
         }
-        let text = format!("{answer:?}");
-        self.transcript.push(format!("{:?} {conn} answer {}", self.now, &text[..text.len().min(1_000)]));
+        let at_once = self.now + self.latency;
+        self.note(|| format!("{conn} answer {answer:?}"));
+        let Some(known) = self.conns.get_mut(&conn) else { return };
         let mut version = header.request_api_version;
-        if R::KEY == ApiVersionsRequest::KEY && text.contains("error_code: 35") {
+        let answer_of_versions = (answer as &dyn Any).downcast_ref::<ApiVersionsResponse>();
+        if answer_of_versions.is_some_and(|answer| answer.error_code == 35) {
             version = 0;
         }
         let mut bytes = BytesMut::new();
         write_response::<R>(&mut bytes, header.correlation_id, version, answer).unwrap();
-        let mut at = (self.now + self.latency).max(known.last);
+        let mut at = at_once.max(known.last);
         match fate {
             Fate::Reply => {}
             Fate::Silent => {
@@ -165,7 +163,7 @@ impl World {
         while self.app != App::Stopped && !self.ended {
             let Some(delivery) = self.machine.poll_delivery() else { break };
             any = true;
-            self.transcript.push(format!("{:?} {delivery:?}", self.now));
+            self.note(|| format!("{delivery:?}"));
             match delivery {
                 Delivery::Batch(batch) => self.take(&batch),
                 Delivery::Assigned(assignment) => {

@@ -365,7 +365,8 @@ fn median(mut all: Vec<f64>) -> f64 {
 }
 
 /// 1,000,000 partitions to 2,000 members, ours and Kafka's in turn, medians of three runs each. Both
-/// begin with what came over the wire: user data, where a past is in it, is read by both.
+/// begin with what came over the wire: user data, where a past is in it, is read by both. Sticky with
+/// racks is left out, as Kafka's takes minutes: for each partition it looks through all members.
 #[test]
 fn a_million_partitions_to_two_thousand_members() {
     let mut oracle = Oracle::start();
@@ -377,7 +378,6 @@ fn a_million_partitions_to_two_thousand_members() {
         ("roundrobin", 0, false),
         ("sticky", 0, false),
         ("sticky", 0, true),
-        ("sticky", 3, true),
         ("cooperative-sticky", 0, true),
     ] {
         let assignor = by_name(name).unwrap();
@@ -399,9 +399,7 @@ fn a_million_partitions_to_two_thousand_members() {
             started.elapsed().as_secs_f64()
         };
         let ours = median(std::iter::repeat_with(run).take(3).collect());
-        // With racks Kafka's sticky takes minutes: for each partition it looks through all members.
-        let runs = if racks > 0 && name == "sticky" { 1 } else { 3 };
-        let theirs = oracle.time(name, [1_000, 1_000, 2_000, racks], past, runs);
+        let theirs = oracle.time(name, [1_000, 1_000, 2_000, racks], past, 3);
         let theirs_assigned = theirs[0].1;
         let theirs = median(theirs.into_iter().map(|(seconds, _)| seconds).collect());
         println!(

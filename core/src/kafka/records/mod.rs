@@ -45,5 +45,5 @@ pub use build::{BatchBuilder, NewRecord};
 pub use codec::Decompressor;
 pub use error::{Fault, RecordsError};
 pub use index::{IndexReport, index, index_at};
-pub(crate) use record::Body;
+pub(crate) use record::{Body, RECORD_MIN};
 pub use record::{Headers, Record, Records};

@@ -9,7 +9,7 @@ use std::iter::FusedIterator;
 use super::{Fault, RecordBatch, RecordsError, varint};
 
 /// The fewest bytes that a record can have, its length included.
-pub(super) const RECORD_MIN: usize = 7;
+pub(crate) const RECORD_MIN: usize = 7;
 
 /// One record.
 #[derive(Clone, Copy, Debug)]

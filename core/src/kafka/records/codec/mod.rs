@@ -52,7 +52,7 @@ impl Failure {
 #[derive(Default)]
 pub struct Decompressor {
     #[cfg(feature = "zstd")]
-    zstd: zstd::Context<'static>,
+    zstd: Option<zstd::Context<'static>>,
 }
 
 impl Decompressor {
@@ -123,7 +123,7 @@ impl Decompressor {
             #[cfg(feature = "lz4")]
             Compression::Lz4 => lz4::decompress(input, out, max),
             #[cfg(feature = "zstd")]
-            Compression::Zstd => zstd::decompress(&mut self.zstd, input, out, max),
+            Compression::Zstd => zstd::decompress(self.zstd.get_or_insert_default(), input, out, max),
             #[allow(unreachable_patterns)] // With all codecs on.
             _ => Err(Failure::Off),
         }
