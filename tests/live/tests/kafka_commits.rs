@@ -176,3 +176,35 @@ fn what_a_second_signal_ends_at_once_is_repeated() {
     again.finish();
     assert_eq!(again.count() as i64, 10 - at);
 }
+
+#[test]
+fn commits_go_on_while_a_cooperative_rebalance_waits_for_a_dead_member() {
+    let kafka = shared();
+    let (topic, group) = (kafka.topic(4), unique("group"));
+    let join = |member: &str| {
+        let args = ["--protocol", "classic", "--assignor", "cooperative-sticky", "--session-timeout", "12s"];
+        let url = kafka.url(&topic);
+        Consume::of(&url).member(&group, member).args(args).args(["--commit-interval", "100ms"]).start()
+    };
+    let mut alive = join("alive");
+    let mut dead = join("dead");
+    kafka.wait_until_shared(&group, &topic, &[2, 2], wait::PATIENCE);
+    dead.kill9();
+    // The group can't go on before the dead one's session has ended; its other members can.
+    let mut new = join("new");
+    wait::until_true("the rebalance has begun", wait::PATIENCE, || {
+        kafka.group(&group).is_some_and(|group| group.state == "PreparingRebalance")
+    });
+    for partition in 0..4 {
+        kafka.produce(&topic).values(partition, ["during the rebalance"]).send();
+    }
+    alive.wait_for_count(2);
+    wait::until_true("what it has shown is committed", Duration::from_secs(5), || {
+        let committed = kafka.committed_offsets(&group, &topic, 4);
+        committed.iter().filter(|&&at| at == 1).count() == 2
+    });
+    let state = kafka.group(&group).unwrap().state;
+    assert_eq!(state, "PreparingRebalance", "it was committed meanwhile, and not after it");
+    alive.interrupt();
+    new.interrupt();
+}
