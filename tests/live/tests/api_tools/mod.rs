@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "each test executable takes what it needs")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests a panic with its line is the report")]
 
+pub(crate) mod kafka;
+
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::pin;
