@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::fetch::millis;
-use super::links::{read, unsupported};
+use super::links::read;
 use super::machine::{Machine, Phase};
 use super::membership::State;
 use super::sticky_data;
@@ -24,7 +24,6 @@ use super::wire::{
     SyncGroupRequest, SyncGroupRequestAssignment,
 };
 use crate::assign::{self, Assignor, Member, Memory, RebalanceProtocol};
-use crate::delivery::Reason;
 use crate::error::Error;
 use crate::options::ConsumerOptions;
 
@@ -230,7 +229,7 @@ impl Machine {
         let Some(link) = self.coordinator_link() else { return };
         let number = link.conn().number;
         let Some(version) = link.version::<JoinGroupRequest>() else {
-            return self.drop_link(number, Reason::Error(unsupported("JoinGroup")));
+            return self.too_old(number, "JoinGroup");
         };
         let request = JoinGroupRequest {
             group_id,
@@ -368,7 +367,7 @@ impl Machine {
         let Some(link) = self.coordinator_link() else { return self.restart_join() };
         let number = link.conn().number;
         let Some(version) = link.version::<SyncGroupRequest>() else {
-            return self.drop_link(number, Reason::Error(unsupported("SyncGroup")));
+            return self.too_old(number, "SyncGroup");
         };
         let request = SyncGroupRequest {
             group_id,
@@ -442,7 +441,7 @@ impl Machine {
         let Some(link) = self.coordinator_link() else { return };
         let number = link.conn().number;
         let Some(version) = link.version::<HeartbeatRequest>() else {
-            return self.drop_link(number, Reason::Error(unsupported("Heartbeat")));
+            return self.too_old(number, "Heartbeat");
         };
         let group_instance_id = instance.filter(|_| version >= 3);
         let request = HeartbeatRequest { group_id, generation_id, member_id, group_instance_id };

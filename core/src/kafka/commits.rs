@@ -21,17 +21,18 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 
 use super::fault;
-use super::links::{read, unsupported};
+use super::links::read;
 use super::machine::Machine;
 use super::task::{Commit, Task};
 use super::wire::{
     ErrorCode, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, Uuid,
 };
 use crate::ack::{AckRange, Frontier, Slot};
-use crate::delivery::{Notice, Reason};
+use crate::delivery::Notice;
 use crate::desk::Waiter;
 use crate::error::Error;
 use crate::request::{Outcome, Ticket};
+use crate::stream::Epoch;
 use crate::timer::Wake;
 
 impl Machine {
@@ -93,7 +94,7 @@ impl Machine {
 
     /// Nothing that may be committed is unknown to the broker.
     pub(super) fn is_committed(&self) -> bool {
-        self.ledger.frontiers() == 0 && !self.committing
+        self.ledger.frontiers() == 0 && !self.committing && self.unacked_commits.is_empty()
     }
 
     /// As far as these partitions go.
@@ -110,7 +111,8 @@ impl Machine {
         if self.has_group() && !self.committing {
             // What is let go, or was asked to be committed now, doesn't wait for the interval.
             let wanted = self.schedule.wants_commit(self.now, self.committable());
-            if wanted || !self.immediate.is_empty() {
+            let positions = !self.unacked_commits.is_empty() && self.unacked_at <= self.now;
+            if wanted || positions {
                 self.send_commit(wanted);
             }
         }
@@ -127,7 +129,7 @@ impl Machine {
         let Some(link) = self.coordinator_link() else { return };
         let number = link.conn().number;
         let Some(mut version) = link.version::<OffsetCommitRequest>() else {
-            return self.drop_link(number, Reason::Error(unsupported("OffsetCommit")));
+            return self.too_old(number, "OffsetCommit");
         };
         let mut commit = Commit { generation: identity.generation, ..Commit::default() };
         let mut offsets: BTreeMap<usize, Vec<OffsetCommitRequestPartition>> = BTreeMap::new();
@@ -149,19 +151,21 @@ impl Machine {
             }
         }
         while count < max
-            && let Some(slot) = self.immediate.pop_first()
+            && let Some((slot, offset)) = self.unacked_commits.pop_first()
         {
             let partition = self.partitions.at(slot);
-            if !partition.is_owned() {
+            // Where acks got further, they speak for themselves.
+            if !partition.is_owned() || self.ledger.frontier(slot).is_some() {
                 continue;
             }
+            let at_position = offset == partition.position;
             offsets.entry(partition.topic).or_default().push(OffsetCommitRequestPartition {
                 partition_index: partition.index,
-                committed_offset: partition.position,
-                committed_leader_epoch: partition.position_epoch,
+                committed_offset: offset,
+                committed_leader_epoch: if at_position { partition.position_epoch } else { -1 },
                 committed_metadata: Some(committed_metadata.clone()),
             });
-            commit.immediate.push((slot, partition.turn, partition.position));
+            commit.positions.push((slot, partition.epoch, offset));
             count += 1;
         }
         if count == 0 {
@@ -204,7 +208,9 @@ impl Machine {
     }
 
     pub(super) fn commit_wake(&self) -> Option<Wake> {
-        self.schedule.next_wake().filter(|_| self.has_group() && !self.committing)
+        let positions = (!self.unacked_commits.is_empty() && self.unacked_at > self.now)
+            .then_some(Wake { at: self.unacked_at, why: "commit a position again" });
+        Wake::earlier(self.schedule.next_wake(), positions).filter(|_| self.has_group() && !self.committing)
     }
 
     fn answer_waiters(&mut self) {
@@ -225,10 +231,19 @@ impl Machine {
             return;
         }
         self.commit_again(commit.frontiers.iter().map(|(frontier, _)| *frontier).collect());
-        for (slot, turn, _) in &commit.immediate {
-            if self.partitions.at(*slot).turn == *turn {
-                self.immediate.insert(*slot);
-            }
+        commit.positions.iter().for_each(|position| self.commit_position_again(*position));
+    }
+
+    /// A position that is to be committed without an ack: in `Immediate` what is handed out next,
+    /// and where a group begins that begins at the end.
+    pub(super) fn commit_position(&mut self, slot: Slot, offset: i64) {
+        self.unacked_commits.insert(slot, offset);
+    }
+
+    fn commit_position_again(&mut self, (slot, epoch, offset): (Slot, Epoch, i64)) {
+        if self.partitions.at(slot).epoch == epoch {
+            self.unacked_commits.entry(slot).or_insert(offset);
+            self.unacked_at = self.unacked_backoff.next(self.now, &mut self.random);
         }
     }
 
@@ -270,14 +285,17 @@ impl Machine {
                 worst = worse(worst, code);
             }
         }
-        for (slot, turn, offset) in commit.immediate {
+        for (slot, epoch, offset) in commit.positions {
             let partition = self.partitions.at_mut(slot);
             let code = codes.get(&(partition.topic, partition.index)).copied().unwrap_or(silent);
             match code {
-                ErrorCode::NONE if partition.turn == turn => partition.committed = offset,
+                ErrorCode::NONE if partition.epoch == epoch => {
+                    partition.committed = offset;
+                    self.unacked_backoff.handle_success(self.now);
+                }
                 ErrorCode::NONE => {}
                 code => {
-                    self.immediate.insert(slot);
+                    self.commit_position_again((slot, epoch, offset));
                     worst = worse(worst, code);
                 }
             }

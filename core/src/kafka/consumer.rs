@@ -14,14 +14,13 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::fetch::millis;
-use super::links::{read, unsupported};
+use super::links::read;
 use super::machine::{Machine, Phase};
 use super::membership::{Protocol, State};
 use super::task::Task;
 use super::wire::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatRequestTopicPartitions, ErrorCode, Uuid,
 };
-use crate::delivery::Reason;
 use crate::error::Error;
 use crate::identity::ConsumerId;
 use crate::options::GroupProtocol;
@@ -179,7 +178,7 @@ impl Machine {
         let Some(link) = self.coordinator_link() else { return };
         let number = link.conn().number;
         let Some(version) = link.version::<ConsumerGroupHeartbeatRequest>() else {
-            return self.drop_link(number, Reason::Error(unsupported("ConsumerGroupHeartbeat")));
+            return self.too_old(number, "ConsumerGroupHeartbeat");
         };
         let task = if leaving { Task::GroupLeave } else { Task::GroupHeartbeat };
         link.send(now, &client_id, version, &request, task, patience);

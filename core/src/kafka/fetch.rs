@@ -22,7 +22,7 @@ use bytes::Bytes;
 use super::cluster::{Broker, Leader};
 use super::fault;
 use super::lane::Part;
-use super::links::{Role, read, unsupported};
+use super::links::{Role, read};
 use super::machine::{Machine, Phase};
 use super::partitions::Stage;
 use super::records::{Aborted, Batches};
@@ -198,7 +198,7 @@ impl Machine {
         let link = &self.links[usize::from(number)];
         // From version 13 on topics are named by their ids alone (KIP-516).
         let Some(version) = link.version_up_to::<FetchRequest>(if ids_known { i16::MAX } else { 12 }) else {
-            return self.drop_link(number, Reason::Error(unsupported("Fetch")));
+            return self.too_old(number, "Fetch");
         };
         let Some(reader) = self.readers.get_mut(&broker) else { return };
         let wanted = |slot: Slot| {
@@ -460,7 +460,7 @@ impl Machine {
         (partition.position, partition.position_epoch) = (end, epoch);
         let part = Part::new(slot, records, aborted, from, end);
         if self.config.no_ack && self.has_group() {
-            self.immediate.insert(slot);
+            self.commit_position(slot, end);
         }
         self.lane.put_part(part);
         Ok(())

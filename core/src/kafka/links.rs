@@ -239,6 +239,15 @@ impl Machine {
         }
     }
 
+    /// The broker at the other end has no version of a request that can't be done without.
+    pub(super) fn too_old(&mut self, number: u16, command: &'static str) {
+        let endpoint = self.links.get(usize::from(number)).and_then(|link| link.endpoint.clone());
+        let at = endpoint.map_or_else(String::new, |endpoint| format!(" at {endpoint}"));
+        let message =
+            format!("the broker{at} has no version of it that is known here: is it older than 2.1?");
+        self.drop_link(number, Reason::Error(Error::Broker { command, message: message.into() }));
+    }
+
     /// Closed without a word; whoever needs it opens it again, as soon as its backoff allows.
     pub(super) fn close_link(&mut self, role: Role) {
         let Some(&number) = self.roles.get(&role) else { return };

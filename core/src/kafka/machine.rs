@@ -105,8 +105,10 @@ pub struct Machine {
     pub(super) committing: bool,
     /// Messages acked, all in all, when a commit was sent last.
     pub(super) acked_before: u64,
-    /// Immediate: partitions whose records wait for the commit that goes before them.
-    pub(super) immediate: BTreeSet<Slot>,
+    /// Positions to be committed that no ack stands behind, and when they may be.
+    pub(super) unacked_commits: BTreeMap<Slot, i64>,
+    pub(super) unacked_at: Instant,
+    pub(super) unacked_backoff: Backoff,
     /// The operator was told that there are too many partitions.
     pub(super) too_many_said: bool,
     /// The operator was told that nothing is asked for.
@@ -191,7 +193,9 @@ impl Machine {
             closing: None,
             committing: false,
             acked_before: 0,
-            immediate: BTreeSet::new(),
+            unacked_commits: BTreeMap::new(),
+            unacked_at: Instant::ZERO,
+            unacked_backoff: backoff(),
             too_many_said: false,
             unacked_said: false,
             stats: Stats::default(),

@@ -29,7 +29,7 @@ use super::classic::Classic;
 use super::consumer::Consumer;
 use super::fault;
 use super::link::Link;
-use super::links::{Role, read, unsupported};
+use super::links::{Role, read};
 use super::machine::{Machine, Phase};
 use super::task::Task;
 use super::wire::{ConsumerGroupHeartbeatRequest, ErrorCode, FindCoordinatorRequest};
@@ -322,7 +322,7 @@ impl Machine {
         let Some(link) = self.ready_link(Role::Seed) else { return };
         let number = link.conn().number;
         let Some(version) = link.version::<FindCoordinatorRequest>() else {
-            return self.drop_link(number, Reason::Error(unsupported("FindCoordinator")));
+            return self.too_old(number, "FindCoordinator");
         };
         // From version 4 on several at once (KIP-699).
         let request = match version {
@@ -415,20 +415,20 @@ impl Machine {
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH
                 if !self.is_member() =>
             {
-                self.tell_group_stalled(fault::error_of(code, command, None));
+                self.tell_group_stalled(self.group_error(code, command));
                 self.wait_a_while();
             }
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH => {
                 self.lose_membership(code)
             }
-            ErrorCode::FENCED_INSTANCE_ID => self.fail(fault::error_of(code, command, None)),
+            ErrorCode::FENCED_INSTANCE_ID => self.fail(self.group_error(code, command)),
             ErrorCode::UNRELEASED_INSTANCE_ID => {
-                self.tell_group_stalled(fault::error_of(code, command, None));
+                self.tell_group_stalled(self.group_error(code, command));
                 self.wait_a_while();
             }
             code if code.is_retriable() => self.wait_a_while(),
             code => {
-                let error = fault::error_of(code, command, None);
+                let error = self.group_error(code, command);
                 if self.phase == Phase::Starting {
                     self.fail(error);
                 } else {
@@ -438,6 +438,16 @@ impl Machine {
             }
         }
         Ok(())
+    }
+
+    /// The coordinator's error, with the name of the group that it is about.
+    fn group_error(&self, code: ErrorCode, command: &'static str) -> Error {
+        let about = |message: &str| format!("{message} on the group {}", self.config.group).into();
+        match fault::error_of(code, command, None) {
+            Error::Permission { command, message } => Error::Permission { command, message: about(&message) },
+            Error::Broker { command, message } => Error::Broker { command, message: about(&message) },
+            error => error,
+        }
     }
 
     fn tell_group_stalled(&mut self, error: Error) {

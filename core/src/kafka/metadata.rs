@@ -7,9 +7,9 @@ use bytes::Bytes;
 
 use super::cluster::{Broker, Leader, TopicState};
 use super::fault;
-use super::links::{Role, read, unsupported};
+use super::links::{Role, read};
 use super::machine::{Machine, Phase};
-use super::partitions::{Spot, Stage};
+use super::partitions::Stage;
 use super::task::Task;
 use super::wire::ErrorCode;
 use super::wire::{
@@ -51,7 +51,7 @@ impl Machine {
         }
         let Some(version) = link.version::<MetadataRequest>() else {
             let number = link.conn().number;
-            return self.drop_link(number, Reason::Error(unsupported("Metadata")));
+            return self.too_old(number, "Metadata");
         };
         let request = MetadataRequest {
             topics: Some(topics),
@@ -81,7 +81,8 @@ impl Machine {
         let response: MetadataResponse = read::<MetadataRequest>(frame, version)?;
         self.cluster.asked = false;
         self.cluster.answers += 1;
-        self.cluster.refresh_at = self.now + self.config.options.kafka.metadata_age;
+        let options = &self.config.options;
+        self.cluster.refresh_at = self.now + options.kafka.metadata_age.min(options.discover_interval);
         if response.error_code != 0 {
             // Of version 13 on (KIP-1102): the broker doesn't know its cluster yet.
             self.refresh_soon();
@@ -249,10 +250,7 @@ impl Machine {
         let position_epoch = partition.position_epoch;
         match partition.stage() {
             // What was read last may not be in the new leader's log (KIP-320).
-            Stage::Fetching | Stage::Waiting if another => {
-                let spot = self.first_spot().unwrap_or(Spot::Earliest);
-                self.partitions.set(slot, Stage::Place(spot));
-            }
+            Stage::Fetching | Stage::Waiting if another => self.on_another_topic(slot),
             Stage::Fetching | Stage::Waiting
                 if newer && position_epoch >= 0 && position_epoch < leader.epoch =>
             {

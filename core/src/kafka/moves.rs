@@ -99,7 +99,7 @@ impl Machine {
         owned.into_iter().for_each(|slot| self.release(slot));
         self.membership.revoking = None;
         self.ledger.revoke_all();
-        self.immediate.clear();
+        self.unacked_commits.clear();
         if self.is_member() {
             self.leave();
         }
@@ -139,6 +139,10 @@ impl Machine {
         }
         self.lane.withdraw_all();
         self.drain_acks();
+        if self.config.no_ack {
+            // What was not handed out is somebody else's.
+            self.unacked_commits.clear();
+        }
         self.phase = Phase::Closing;
         self.closing = Some(Close { ticket, until, leaving: false });
         Ok(ticket)

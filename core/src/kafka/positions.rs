@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
+use super::cluster::TopicState;
 use super::fault;
-use super::links::{Role, read, unsupported};
+use super::links::{Role, read};
 use super::machine::{Machine, Phase};
 use super::partitions::{Spot, Stage};
 use super::task::{Asked, Task};
@@ -24,7 +25,7 @@ use crate::ack::Slot;
 use crate::delivery::{Delivery, Notice, Reason};
 use crate::error::Error;
 use crate::options::{Isolation, Reset, Start};
-use crate::stream::{Position, SeqNo};
+use crate::stream::{Position, SeqNo, ShardId, StreamKey};
 use crate::timer::Wake;
 
 /// ListOffsets: the first offset, and the end (KIP-79).
@@ -79,7 +80,9 @@ impl Machine {
         let stage = match self.start {
             _ if self.has_group() => Stage::Committed,
             Start::From(Position::At(seq)) => {
-                self.partitions.at_mut(slot).position = offset_of(seq);
+                let partition = self.partitions.at_mut(slot);
+                partition.position = offset_of(seq);
+                partition.handed = partition.position;
                 Stage::Fetching
             }
             Start::Default if fresh => Stage::Place(Spot::Earliest),
@@ -131,7 +134,7 @@ impl Machine {
         let partition = self.partitions.at_mut(slot);
         partition.epoch = epoch;
         (partition.position, partition.position_epoch) = (to, -1);
-        (partition.handed, partition.handed_epoch) = (-1, -1);
+        (partition.handed, partition.handed_epoch) = (to, -1);
         partition.stalled = stalled;
         // Lost again before it was found: what was read last is what counts.
         partition.lost.get_or_insert((from, reason));
@@ -191,11 +194,16 @@ impl Machine {
     }
 
     pub(super) fn acquire_selected(&mut self) {
+        if self.phase == Phase::Starting
+            && let Some(error) = self.missing_selected()
+        {
+            return self.fail(error);
+        }
         for topic in 0..self.cluster.topics().len() {
             let Some(known) = self.cluster.topic(topic).filter(|topic| topic.subscribed) else { continue };
             let (count, began, name) = (known.leaders.len(), known.began, known.name.clone());
             for index in 0..count {
-                let shard = crate::stream::ShardId::new(index as u64);
+                let shard = ShardId::new(index as u64);
                 if !self.selected.is_empty() && !self.selected.contains(&(name.clone(), shard)) {
                     continue;
                 }
@@ -206,6 +214,21 @@ impl Machine {
                 }
             }
         }
+    }
+
+    /// A partition that was asked for by number, of a topic that has fewer.
+    fn missing_selected(&self) -> Option<Error> {
+        let missing = |(stream, shard): &&(StreamKey, ShardId)| {
+            let topic = self.cluster.topics().iter().find(|topic| topic.name == *stream);
+            topic.is_some_and(|topic| {
+                topic.state == TopicState::Present && shard.number() >= topic.leaders.len() as u64
+            })
+        };
+        let (stream, shard) = self.selected.iter().find(missing)?;
+        let topic = self.cluster.topics().iter().find(|topic| topic.name == *stream)?;
+        let count = topic.leaders.len();
+        let words = format!("{stream} has no partition {shard}: it has {count}, numbered from 0");
+        Some(Error::Options(words.into()))
     }
 
     pub(super) fn tell_too_many(&mut self) {
@@ -288,7 +311,7 @@ impl Machine {
         let Some(link) = self.coordinator_link() else { return };
         let number = link.conn().number;
         let Some(version) = link.version::<OffsetFetchRequest>() else {
-            return self.drop_link(number, Reason::Error(unsupported("OffsetFetch")));
+            return self.too_old(number, "OffsetFetch");
         };
         let mut by_topic: BTreeMap<usize, Vec<i32>> = BTreeMap::new();
         for &slot in slots {
@@ -410,7 +433,7 @@ impl Machine {
         let Some(link) = self.ready_link(Role::Query(leader)) else { return };
         let number = link.conn().number;
         let Some(version) = link.version::<ListOffsetsRequest>().filter(|version| *version >= 1) else {
-            return self.drop_link(number, Reason::Error(unsupported("ListOffsets")));
+            return self.too_old(number, "ListOffsets");
         };
         let mut by_topic: BTreeMap<usize, Vec<ListOffsetsRequestPartition>> = BTreeMap::new();
         for &slot in slots {
@@ -488,10 +511,14 @@ impl Machine {
                     let partition = self.partitions.at_mut(slot);
                     partition.not_before = not_before;
                     (partition.position, partition.position_epoch) = (offset, -1);
-                    if partition.handed < 0 {
-                        partition.handed = offset;
-                    }
+                    partition.handed = offset;
                     self.partitions.set(slot, Stage::Fetching);
+                    let first = self.partitions.at(slot).committed < 0;
+                    if first && self.acks() && stage == Stage::Place(Spot::Latest) {
+                        // The end is where the group begins from now on, whether or not anything
+                        // comes while it has a member.
+                        self.commit_position(slot, offset);
+                    }
                     self.tell_repositioned(slot);
                     self.mend(slot);
                 }
@@ -508,7 +535,7 @@ impl Machine {
         slot: Slot,
         code: ErrorCode,
         command: &'static str,
-        stream: &crate::stream::StreamKey,
+        stream: &StreamKey,
     ) {
         self.stats.broker_errors += 1;
         self.retry(slot);
@@ -616,6 +643,18 @@ impl Machine {
         let from = self.partitions.at(slot).position;
         self.begin_elsewhere(slot, from, reason);
         self.partitions.set(slot, Stage::Place(spot));
+    }
+
+    /// The topic was deleted and made again under the same name: all that is in it is new.
+    pub(super) fn on_another_topic(&mut self, slot: Slot) {
+        let from = self.partitions.at(slot).position;
+        let words = format!("{} is another topic than before", self.partitions.at(slot).stream);
+        self.begin_elsewhere(
+            slot,
+            from,
+            Reason::Error(Error::Broker { command: "Metadata", message: words.into() }),
+        );
+        self.partitions.set(slot, Stage::Place(Spot::Earliest));
     }
 
     /// Everything that is ours is read: told once.

@@ -1,6 +1,7 @@
 //! What a request was sent for: it comes back with its response, or with its connection's loss.
 
 use crate::ack::{Frontier, Slot};
+use crate::stream::Epoch;
 
 /// What a response, or the loss of its connection, concerns.
 #[derive(Clone, Debug)]
@@ -55,8 +56,8 @@ pub(super) struct Fetch {
 pub(super) struct Commit {
     /// Each with the offset that was sent for it.
     pub(super) frontiers: Vec<(Frontier, i64)>,
-    /// Immediate: what is to be handed out once it is committed.
-    pub(super) immediate: Vec<(Slot, u64, i64)>,
+    /// Positions that no ack stands behind, each with its assignment.
+    pub(super) positions: Vec<(Slot, Epoch, i64)>,
     /// The member epoch, or generation, that it was sent under.
     pub(super) generation: i32,
 }

@@ -114,7 +114,8 @@ pub struct ConsumerOptions {
     pub shards: Vec<(StreamKey, ShardId)>,
     /// Most messages asked for at once. Default 1,000.
     pub batch: usize,
-    /// How often new shards `stream:N` are looked for. Default 5 s.
+    /// How often new shards are looked for: keys `stream:N` on Redis; on Kafka partitions, by asking for
+    /// metadata, unless `KafkaOptions::metadata_age` is shorter. Default 5 s.
     pub discover_interval: Duration,
     /// User and password. Default none.
     pub login: Option<Login>,
