@@ -1,6 +1,7 @@
 import com.fasterxml.jackson.databind.JsonNode;
 import java.time.Duration;
 import java.util.ArrayList;
+import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
@@ -32,6 +33,8 @@ import org.apache.kafka.common.acl.AclOperation;
 import org.apache.kafka.common.acl.AclPermissionType;
 import org.apache.kafka.common.config.ConfigResource;
 import org.apache.kafka.common.errors.TimeoutException;
+import org.apache.kafka.common.quota.ClientQuotaAlteration;
+import org.apache.kafka.common.quota.ClientQuotaEntity;
 import org.apache.kafka.common.resource.PatternType;
 import org.apache.kafka.common.resource.ResourcePattern;
 import org.apache.kafka.common.resource.ResourceType;
@@ -180,6 +183,14 @@ final class Admins {
         var entry = new AccessControlEntry("User:" + Helper.text(request, "user"), "*",
                 AclOperation.fromString(Helper.text(request, "operation")), AclPermissionType.ALLOW);
         of(request).createAcls(List.of(new AclBinding(resource, entry))).all().get();
+        return null;
+    }
+
+    /** A quota for every client that has none of its own. */
+    static Object throttle(JsonNode request) throws Exception {
+        var everybody = new ClientQuotaEntity(Collections.singletonMap(ClientQuotaEntity.CLIENT_ID, null));
+        var quota = new ClientQuotaAlteration.Op(Helper.text(request, "quota"), request.required("to").asDouble());
+        of(request).alterClientQuotas(List.of(new ClientQuotaAlteration(everybody, List.of(quota)))).all().get();
         return null;
     }
 

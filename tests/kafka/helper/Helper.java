@@ -68,6 +68,7 @@ public final class Helper {
             case "offsets" -> Admins.patiently(request, () -> Admins.offsets(request));
             case "partitions" -> Admins.patiently(request, () -> Admins.partitions(request));
             case "move_leader" -> Admins.moveLeader(request);
+            case "throttle" -> Admins.throttle(request);
             case "allow" -> Admins.allow(request);
             case "group" -> Admins.patiently(request, () -> Admins.group(request));
             case "committed" -> Admins.patiently(request, () -> Admins.committed(request));

@@ -176,6 +176,12 @@ impl Admin {
         self.tell("allow", json!({ "user": user, "operation": operation, "kind": kind, "name": name }));
     }
 
+    /// Sets a quota of all clients, such as `consumer_byte_rate` in bytes a second.
+    #[track_caller]
+    pub fn throttle(&self, quota: &str, to: u64) {
+        self.tell("throttle", json!({ "quota": quota, "to": to }));
+    }
+
     /// A group; `None` where the broker knows none of that name.
     pub fn group(&self, group: &str) -> Option<Group> {
         let answer = self.try_ask("group", json!({ "group": group })).ok()?;

@@ -18,6 +18,8 @@ const IN_HAND: u64 = 5_000;
 pub struct Crew {
     admin: Admin,
     topic: String,
+    /// Where the members go.
+    url: String,
     group: String,
     args: Vec<String>,
     members: Vec<Member>,
@@ -94,6 +96,7 @@ impl Crew {
         Self {
             admin: admin.clone(),
             topic: topic.into(),
+            url: admin.url(topic),
             group: group.into(),
             args: args.iter().map(|&arg| arg.to_owned()).collect(),
             members: Vec::new(),
@@ -106,6 +109,11 @@ impl Crew {
         }
     }
 
+    /// Its members go to this URL, such as one that leads through proxies.
+    pub fn at(self, url: &str) -> Self {
+        Self { url: url.into(), ..self }
+    }
+
     /// Brokers stand still or die meanwhile. A commit that was given up for lost may then lie in a
     /// broker's queue, and come to light after the one that was sent in its place: so a commit may go
     /// back for a moment, as nothing in the protocol tells the two apart.
@@ -116,7 +124,7 @@ impl Crew {
     /// One more member; its number.
     pub fn join(&mut self) -> usize {
         let number = self.members.len();
-        let process = Consume::of(&self.admin.url(&self.topic))
+        let process = Consume::of(&self.url)
             .member(&self.group, &format!("member-{number}"))
             .args(&self.args)
             .args(["--batch", &BATCH.to_string(), "--commit-interval", "200ms"])
