@@ -62,7 +62,7 @@ impl Fake {
                 counted.fetch_add(1, Ordering::Relaxed);
                 thread::spawn(move || {
                     let mut bytes = [0; 4096];
-                    stream.read(&mut bytes).ok();
+                    let Ok(1..) = stream.read(&mut bytes) else { return };
                     stream.write_all(answer).ok();
                     if answer.is_empty() {
                         // Says nothing until the other side goes.

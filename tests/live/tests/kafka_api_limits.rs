@@ -10,8 +10,7 @@ use std::time::Duration;
 use api_tools::*;
 use kafka_api_tools::*;
 use tidegate::{
-    ConsumerError, ConsumerOptions, Handle, KafkaOptions, Limits, Notice, Notices, Reason, RequestError,
-    Taken,
+    ConsumerError, ConsumerOptions, KafkaOptions, Limits, Notice, Notices, Reason, RequestError, Taken,
 };
 use tidegate_live::kafka::{Cluster, shared, unique};
 use tidegate_live::wait;

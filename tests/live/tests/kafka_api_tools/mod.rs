@@ -3,7 +3,6 @@
 #![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::time::Duration;
 
 use tidegate::{
@@ -128,8 +127,6 @@ impl Tally {
 }
 
 /// A blocking question, asked where it holds up nobody.
-pub(crate) fn blocking<T: Send + 'static>(
-    ask: impl FnOnce() -> T + Send + 'static,
-) -> impl Future<Output = T> {
-    async move { tokio::task::spawn_blocking(ask).await.unwrap() }
+pub(crate) async fn blocking<T: Send + 'static>(ask: impl FnOnce() -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(ask).await.unwrap()
 }
