@@ -129,8 +129,6 @@ fn a_batch_is_what_next_left_of_it() {
     fake.script().deliveries.push_back(Delivery::Assigned(shard(1)));
     fake.deliver(1, 0, 3);
     fake.deliver(1, 3, 5);
-    fake.script().deliveries.push_back(Delivery::Revoked(shard(1)));
-    fake.deliver(2, 5, 6);
     let (handle, mut driver) = Manual::start(fake.machine());
     let taken = finish(&mut driver, handle.take()).unwrap().unwrap();
     assert!(matches!(taken, Taken::Assigned(found) if found == shard(1)));
@@ -140,6 +138,10 @@ fn a_batch_is_what_next_left_of_it() {
     handle.ack_batch(&rest);
     let whole = finish(&mut driver, handle.next_batch()).unwrap().unwrap();
     assert_eq!(whole.len(), 2);
+    // What waits of a shard that is revoked would not be handed out any more.
+    fake.script().deliveries.push_back(Delivery::Revoked(shard(1)));
+    fake.deliver(2, 5, 6);
+    finish(&mut driver, handle.stats());
     let taken = finish(&mut driver, handle.take()).unwrap().unwrap();
     assert!(matches!(taken, Taken::Revoked(found) if found == shard(1)));
     let last = finish(&mut driver, handle.next_batch()).unwrap().unwrap();

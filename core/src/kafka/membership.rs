@@ -548,6 +548,7 @@ impl Machine {
         let Some(revoking) = self.membership.revoking.take() else { return };
         revoking.slots.into_iter().for_each(|slot| self.release(slot));
         match self.membership.protocol {
+            _ if self.membership.expired => self.leave(),
             Protocol::Classic => self.on_revoked_classic(),
             _ => self.membership.heartbeat_at = self.now,
         }
@@ -556,6 +557,9 @@ impl Machine {
     /// K13: an application that takes nothing for too long is no member any more; its partitions
     /// go to those that work. It is one again as soon as it takes something.
     fn expire_idle(&mut self) {
+        if self.membership.expired {
+            return;
+        }
         if self.paused || self.lane.bytes() == 0 {
             self.membership.taken_at = self.now;
             return;
@@ -568,11 +572,11 @@ impl Machine {
         self.desk
             .notice(Notice::Stalled { shard: None, reason: Reason::Error(Error::Options(words.into())) });
         self.membership.expired = true;
-        let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
-        owned.into_iter().for_each(|slot| self.release(slot));
         self.membership.target.clear();
         self.membership.reconciled = None;
-        self.leave();
+        // What was acked is committed first, as in any other revocation.
+        let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
+        self.revoke(owned);
     }
 
     /// The application takes again.

@@ -109,6 +109,8 @@ pub struct KafkaOptions {
     pub heartbeat_interval: Duration,
     /// How long the members have for a rebalance, and how long the application may take nothing of
     /// what is there before this member leaves the group (`max.poll.interval.ms`). Default 5 min.
+    /// What is there counts from where the handle's own share is full: see
+    /// [`Limits::lane_records_max`](crate::Limits::lane_records_max).
     pub rebalance_timeout: Duration,
     /// Where this consumer is (`client.rack`): brokers may name a replica nearby to fetch from
     /// (KIP-392), assignors may take it into account (KIP-881). Default none.

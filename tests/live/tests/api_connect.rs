@@ -214,7 +214,7 @@ fn options_that_cannot_be_are_a_value() {
             (&*url, ConsumerOptions::default().group("crew")),
             ("orders", member("one")),
             ("http://127.0.0.1/orders", member("one")),
-            ("kafka://127.0.0.1/orders", member("one")),
+            ("kafka://127.0.0.1", member("one")),
             ("redis://127.0.0.1", member("one")),
             ("redis://127.0.0.1/", member("one")),
             ("redis:///orders", member("one")),

@@ -177,8 +177,9 @@ fn dropping_the_last_handle_commits_and_leaves_in_the_background() {
     });
 }
 
-/// With few records all of them wait in the handle, with many the machine's lane is full as well.
-fn takes_nothing_for_too_long(records: u64) {
+#[test]
+fn an_application_that_takes_nothing_of_a_full_lane_loses_its_membership_and_is_told() {
+    let records: u64 = 100_000;
     let kafka = shared();
     for protocol in Protocol::ALL {
         let topic = kafka.topic(1);
@@ -218,16 +219,6 @@ fn takes_nothing_for_too_long(records: u64) {
             assert_eq!(kafka.committed_offsets(&group, &topic, 1), [1]);
         });
     }
-}
-
-#[test]
-fn an_application_that_takes_nothing_of_a_full_lane_loses_its_membership_and_is_told() {
-    takes_nothing_for_too_long(100_000);
-}
-
-#[test]
-fn an_application_that_takes_nothing_of_a_few_records_loses_its_membership_and_is_told() {
-    takes_nothing_for_too_long(100);
 }
 
 #[test]
