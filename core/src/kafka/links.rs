@@ -151,7 +151,7 @@ impl Machine {
     }
 
     pub(super) fn on_opened(&mut self, conn: ConnId) {
-        let (now, patience) = (self.now, self.response_timeout());
+        let (now, patience) = (self.now, self.seed_timeout());
         let client_id = self.config.options.kafka.client_id.clone();
         let Some(link) = self.links.get_mut(usize::from(conn.number)).filter(|link| link.is(conn)) else {
             return;
@@ -192,7 +192,8 @@ impl Machine {
         if let Role::Data(broker) = role {
             self.leave_replica(broker);
         }
-        if role == Role::Coordinator && !was_of_use {
+        // One that stands still takes connections, and another may be the coordinator by now.
+        if role == Role::Coordinator && (!was_of_use || matches!(reason, Reason::Silent { .. })) {
             self.find_coordinator_again();
         }
         if self.phase == Phase::Starting {
