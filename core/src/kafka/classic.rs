@@ -434,7 +434,7 @@ impl Machine {
     }
 
     fn send_heartbeat(&mut self) {
-        let (now, patience) = (self.now, self.response_timeout());
+        let (now, patience) = (self.now, self.coordinator_timeout());
         let client_id = self.config.options.kafka.client_id.clone();
         let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
         let (instance, generation_id) = (self.membership.instance.clone(), self.membership.generation);

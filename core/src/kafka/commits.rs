@@ -121,7 +121,7 @@ impl Machine {
 
     fn send_commit(&mut self, frontiers_too: bool) {
         let Some(identity) = self.membership.identity_for_commits() else { return };
-        let (now, patience) = (self.now, self.response_timeout());
+        let (now, patience) = (self.now, self.coordinator_timeout());
         let client_id = self.config.options.kafka.client_id.clone();
         let committed_metadata = self.config.options.kafka.commit_metadata.clone().unwrap_or_default();
         let group_id = self.config.group.clone();

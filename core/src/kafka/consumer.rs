@@ -139,7 +139,7 @@ impl Machine {
     }
 
     fn send_group_heartbeat(&mut self, member_epoch: i32) {
-        let (now, patience) = (self.now, self.response_timeout());
+        let (now, patience) = (self.now, self.coordinator_timeout());
         let kafka = &self.config.options.kafka;
         let (client_id, rack, rebalance) =
             (kafka.client_id.clone(), kafka.rack.clone(), kafka.rebalance_timeout);

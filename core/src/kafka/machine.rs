@@ -246,6 +246,12 @@ impl Machine {
         self.response_timeout().min(SEED_TIMEOUT)
     }
 
+    /// A coordinator that stands still is given up while the member's session at the next one
+    /// still lasts; a commit may take it 5 s (`offsets.commit.timeout.ms`).
+    pub(super) fn coordinator_timeout(&self) -> Duration {
+        self.response_timeout().min(COORDINATOR_TIMEOUT)
+    }
+
     /// Nothing can repair this: the last delivery.
     pub(super) fn fail(&mut self, error: Error) {
         if !self.is_over() {
@@ -328,6 +334,7 @@ impl Machine {
 const COMMITS: usize = 8;
 
 const SEED_TIMEOUT: Duration = Duration::from_secs(3);
+const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A driver that wakes so much too late was not running.
 const OVERSLEPT: Duration = Duration::from_secs(1);

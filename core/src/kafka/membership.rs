@@ -236,7 +236,8 @@ impl Membership {
             generation: self.generation,
             instance: self.instance.clone(),
         };
-        (self.generation >= 0 && !matches!(self.state, State::Left | State::Unjoined)).then(identity)
+        // Also while it joins again: what it owns it owns until it is told otherwise.
+        (self.generation >= 0 && self.state != State::Left).then(identity)
     }
 
     /// As whom to ask for committed offsets: member id and epoch, which KIP-848 alone has.
