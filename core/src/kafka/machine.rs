@@ -101,6 +101,8 @@ pub struct Machine {
     pub(super) assigned: BTreeSet<(StreamKey, ShardId)>,
     pub(super) moving: Option<Move>,
     pub(super) closing: Option<Close>,
+    /// Acked messages of a membership that was lost while closing.
+    pub(super) lost_acks: u64,
     /// A commit is on its way.
     pub(super) committing: bool,
     /// Messages acked, all in all, when a commit was sent last.
@@ -191,6 +193,7 @@ impl Machine {
             selected,
             moving: None,
             closing: None,
+            lost_acks: 0,
             committing: false,
             acked_before: 0,
             unacked_commits: BTreeMap::new(),

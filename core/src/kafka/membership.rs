@@ -477,6 +477,10 @@ impl Machine {
         if matches!(self.membership.state, State::Left | State::Leaving) {
             return self.membership.go(State::Left);
         }
+        if self.phase == Phase::Closing {
+            // Acked, and nobody can commit it any more: the close must say so.
+            self.lost_acks += self.ledger.acked();
+        }
         let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
         self.membership.revoking = None;
         if !owned.is_empty() {

@@ -175,7 +175,7 @@ impl Machine {
 
     /// The end, whatever is still open.
     pub(super) fn finish(&mut self, phase: Phase) {
-        let uncommitted = self.ledger.acked();
+        let uncommitted = self.ledger.acked() + self.lost_acks;
         let error = match &phase {
             Phase::Failed(error) => error.clone(),
             _ => Error::Closed,

@@ -94,6 +94,7 @@ fn fail_over(protocol: Protocol, stand_still: Option<Duration>) {
     let ends = kafka.ends(&topic);
     assert!(ends.iter().sum::<i64>() as usize >= sent, "{ends:?}, {sent} sent");
     crew.wait_for(&ends, FAIL_OVER);
+    crew.wait_until_committed(&ends, FAIL_OVER);
     let report = crew.finish();
     println!("{protocol:?}: {sent} records sent, 0 lost, {} duplicates", report.duplicates);
 }

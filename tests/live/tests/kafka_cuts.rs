@@ -63,6 +63,7 @@ fn storm(protocol: Protocol) {
     println!("{protocol:?}: {fired} cuts fired, {} connections", proxy.accepted());
     assert!(fired > 30, "{fired} cuts fired");
     crew.wait_for(&kafka.ends(&topic), Duration::from_secs(30));
+    crew.wait_until_committed(&kafka.ends(&topic), Duration::from_secs(30));
     let report = crew.finish();
     println!("{protocol:?}: {} records, 0 lost, {} duplicates", report.records, report.duplicates);
 }
