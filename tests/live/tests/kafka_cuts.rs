@@ -64,6 +64,8 @@ fn storm(protocol: Protocol) {
     assert!(fired > 30, "{fired} cuts fired");
     crew.wait_for(&kafka.ends(&topic), Duration::from_secs(30));
     crew.wait_until_committed(&kafka.ends(&topic), Duration::from_secs(30));
+    // Whoever was cut off for longer than its session is back.
+    kafka.wait_until_shared(&group, &topic, &[2, 2], wait::PATIENCE);
     let report = crew.finish();
     println!("{protocol:?}: {} records, 0 lost, {} duplicates", report.records, report.duplicates);
 }
