@@ -3,7 +3,7 @@
 
 logs=${CARGO_TARGET_DIR:-target}/tests-run
 # Of the steps that run tests: what the verdict counts.
-test_logs=("$logs"/{tests,live,timeline,simulator,mutations}.log)
+test_logs=("$logs"/{tests,live,simulator,mutations}.log)
 policy=/usr/sbin/policy-rc.d
 failed=()
 sudo=()

@@ -4,9 +4,6 @@
 
 mod timeline_samples;
 
-use std::path::Path;
-use std::process::Command;
-
 use serde_json::{Value, json};
 use tidegate_core::trace::{Recorder, Trace, TraceError};
 use tidegate_core::{
@@ -15,44 +12,7 @@ use tidegate_core::{
 use tidegate_sim::history::{History, Hold, HoldEnd, Mark, MarkKind, Origin, Span, SpanKind};
 use tidegate_sim::timeline::html;
 
-use timeline_samples::{at, fifty, three};
-
-const HOSTILE: &str = "</script><script>alert(1)</script><!--<b title=\"&\">{{data}}\u{2028}\0";
-
-/// A history whose every text is hostile, and whose every number is extreme.
-fn hostile() -> History {
-    let text = || HOSTILE.to_owned();
-    let hold = |member, from, until| Hold {
-        member,
-        shard: text(),
-        first: SeqNo::ZERO,
-        last: SeqNo::MAX,
-        messages: u64::MAX,
-        from,
-        until,
-        origin: Origin::Recovered,
-        end: HoldEnd::Abandoned,
-    };
-    let (kind, from, until) = (SpanKind::Outage, at(5), Some(at(1)));
-    History {
-        title: text(),
-        members: vec![text()],
-        holds: vec![
-            hold(0, Instant::ZERO, Some(Instant::MAX)),
-            hold(0, at(9), Some(at(3))),
-            hold(1, at(0), None),
-        ],
-        spans: vec![
-            Span { member: None, kind, from, until, text: text() },
-            Span { member: Some(7), kind, from, until: None, text: text() },
-        ],
-        marks: vec![
-            Mark { member: None, kind: MarkKind::Violation, at: Instant::MAX, text: text() },
-            Mark { member: Some(7), kind: MarkKind::Fault, at: Instant::MAX, text: text() },
-        ],
-        totals: vec![(text(), u64::MAX)],
-    }
-}
+use timeline_samples::{HOSTILE, at, fifty, hostile, three};
 
 fn data(page: &str) -> Value {
     let (_, data) = page.split_once("id=\"data\">").unwrap();
@@ -318,39 +278,4 @@ fn a_real_machine_leaves_a_trace_that_draws() {
     drop(machine);
     let history = read(&text).unwrap();
     assert_eq!(history.spans.first().map(|span| (span.kind, span.from)), Some((SpanKind::Alive, at(10))));
-}
-
-// ---- with eyes
-
-/// Runs the script of each page, and looks for what it leaves in the document.
-#[test]
-#[ignore = "needs chromium"]
-fn a_browser_draws_it_without_an_error() {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for (name, history) in pages() {
-        let file = folder.join(format!("timeline-{name}.html"));
-        std::fs::write(&file, html(&history)).unwrap();
-        println!("{}", file.display());
-        let profile = folder.join(format!("chromium-{name}"));
-        let browser = std::env::var_os("CHROMIUM").unwrap_or_else(|| "chromium".into());
-        let done = Command::new(browser)
-            .args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"])
-            .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
-            .args(["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"])
-            .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("file://{}", file.display()))
-            .output()
-            .unwrap();
-        let _ = std::fs::remove_dir_all(&profile);
-        let (page, said) = (String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(!said.contains(":CONSOLE"), "{name}: {said}");
-        // The size is set by the first painting.
-        assert!(page.contains("<canvas id=\"canvas\"") && page.contains("style=\"width: "), "{name}: {said}");
-        assert_eq!(page.contains("aria-pressed=\"true\""), !history.members.is_empty(), "{name}");
-    }
-}
-
-fn pages() -> [(&'static str, History); 5] {
-    let empty = History::default();
-    [("3", three()), ("50", fifty(6_000)), ("many", fifty(100_000)), ("hostile", hostile()), ("empty", empty)]
 }

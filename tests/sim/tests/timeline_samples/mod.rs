@@ -11,6 +11,44 @@ pub(crate) fn at(millis: u64) -> Instant {
     Instant::ZERO + Duration::from_millis(millis)
 }
 
+/// Text that would be markup, and end the script, where it isn't escaped.
+pub(crate) const HOSTILE: &str = "</script><script>alert(1)</script><!--<b title=\"&\">{{data}}\u{2028}\0";
+
+/// A history whose every text is hostile, and whose every number is extreme.
+pub(crate) fn hostile() -> History {
+    let text = || HOSTILE.to_owned();
+    let hold = |member, from, until| Hold {
+        member,
+        shard: text(),
+        first: SeqNo::ZERO,
+        last: SeqNo::MAX,
+        messages: u64::MAX,
+        from,
+        until,
+        origin: Origin::Recovered,
+        end: HoldEnd::Abandoned,
+    };
+    let (kind, from, until) = (SpanKind::Outage, at(5), Some(at(1)));
+    History {
+        title: text(),
+        members: vec![text()],
+        holds: vec![
+            hold(0, Instant::ZERO, Some(Instant::MAX)),
+            hold(0, at(9), Some(at(3))),
+            hold(1, at(0), None),
+        ],
+        spans: vec![
+            Span { member: None, kind, from, until, text: text() },
+            Span { member: Some(7), kind, from, until: None, text: text() },
+        ],
+        marks: vec![
+            Mark { member: None, kind: MarkKind::Violation, at: Instant::MAX, text: text() },
+            Mark { member: Some(7), kind: MarkKind::Fault, at: Instant::MAX, text: text() },
+        ],
+        totals: vec![(text(), u64::MAX)],
+    }
+}
+
 /// Three members for five minutes: one is killed, another claims what it left, the broker is
 /// down for a while, one stands still, one is cut off.
 pub(crate) fn three() -> History {
