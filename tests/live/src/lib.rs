@@ -50,7 +50,7 @@ pub use monitor::Monitor;
 pub use port::unused_port;
 pub use process::{Signal, peak_memory_kib, signal};
 pub use proxy::{Cut, Proxy};
-pub use run::{Finished, run, run_with};
+pub use run::{Finished, is_fatal, is_refused, run, run_with};
 pub use server::{Options, RedisServer};
 
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -98,3 +98,24 @@ pub fn run_with(args: &[&str], env: &[(&str, &str)]) -> Finished {
     finished.never_says("panicked at");
     finished
 }
+
+/// A fatal error: status 1, nothing on stdout, one line that says these words.
+#[track_caller]
+pub fn is_fatal(done: &Finished, words: &[&str]) {
+    done.expect(1);
+    assert!(done.stdout.is_empty(), "{done:#?}");
+    assert_eq!(done.stderr.len(), 1, "one line: {done:#?}");
+    for word in words {
+        done.says(word);
+    }
+}
+
+/// Wrong usage: status 2 (or 1 where only the start finds out), nothing on stdout, these words.
+#[track_caller]
+pub fn is_refused(done: &Finished, words: &[&str]) {
+    assert!(matches!(done.status.code(), Some(1 | 2)), "{done:#?}");
+    assert!(done.stdout.is_empty(), "{done:#?}");
+    for word in words {
+        done.says(word);
+    }
+}

@@ -6,30 +6,9 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use tidegate_live::kafka::{Cluster, ClusterOptions, shared, unique};
-use tidegate_live::{Consume, Finished, RedisServer, run, unused_port, wait};
+use tidegate_live::{Consume, RedisServer, is_fatal, is_refused, run, unused_port, wait};
 
 const SECRET: &str = "s3cr3t-0f-the-tide";
-
-/// A fatal error: status 1, nothing on stdout, one line that says these words.
-#[track_caller]
-fn is_fatal(done: &Finished, words: &[&str]) {
-    done.expect(1);
-    assert!(done.stdout.is_empty(), "{done:#?}");
-    assert_eq!(done.stderr.len(), 1, "one line: {done:#?}");
-    for word in words {
-        done.says(word);
-    }
-}
-
-/// Wrong usage: status 2 (or 1 where only the start finds out), nothing on stdout, these words.
-#[track_caller]
-fn is_refused(done: &Finished, words: &[&str]) {
-    assert!(matches!(done.status.code(), Some(1 | 2)), "{done:#?}");
-    assert!(done.stdout.is_empty(), "{done:#?}");
-    for word in words {
-        done.says(word);
-    }
-}
 
 #[test]
 fn a_wrong_url_is_refused() {

@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+use tidegate_live::kafka::{shared, unique};
 use tidegate_live::{Consume, RedisServer, run, wait};
 
 /// A run with a reconnect in it, recorded.
@@ -49,6 +50,29 @@ fn a_recorded_run_replays_the_same_commands() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let trace = recorded(dir.path(), args);
+        let text = std::fs::read_to_string(&trace).unwrap();
+        assert!(text.lines().count() > 20, "a line for each event and command:\n{text}");
+        replay(&trace).expect(0);
+    }
+}
+
+#[test]
+fn a_recorded_run_on_kafka_replays_the_same_commands() {
+    let kafka = shared();
+    for args in [&["--protocol", "consumer"][..], &["--protocol", "classic", "--assignor", "sticky"]] {
+        let dir = tempfile::tempdir().unwrap();
+        let trace = dir.path().join("trace");
+        let topic = kafka.topic(3);
+        kafka.add(&topic, (0..50).map(|n| format!("record-{n}")));
+        let mut consumer = Consume::of(&kafka.url(&topic))
+            .member(&unique("group"), "one")
+            .args(args)
+            .args(["--commit-interval", "50ms", "--record", trace.to_str().unwrap()])
+            .start();
+        consumer.wait_for_count(50);
+        kafka.add(&topic, ["after"]);
+        consumer.wait_for_payloads(["after"], wait::PATIENCE);
+        consumer.interrupt();
         let text = std::fs::read_to_string(&trace).unwrap();
         assert!(text.lines().count() > 20, "a line for each event and command:\n{text}");
         replay(&trace).expect(0);
