@@ -1,52 +1,17 @@
 //! What record batches allocate, counted: one test, so that nothing else allocates at the same
 //! time.
-#![allow(unsafe_code)]
 #![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+mod counting;
 
 use bytes::Bytes;
+use counting::measured;
 use tidegate_core::kafka::records::{
     Aborted, BatchBuilder, Batches, Compression, Decompressor, NewRecord, RecordBatch, Records, RecordsError,
     index, index_at,
 };
 use tidegate_core::message::{Batch, Entries, Entry, Source};
 use tidegate_core::{Epoch, ShardId};
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-static CALLS: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system allocator's; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        CALLS.fetch_add(1, Relaxed);
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        // SAFETY: the caller keeps the contract of this very method.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of this very method.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// How many bytes `run` had at once on top of what was there, and how often it allocated.
-fn measured<T>(run: impl FnOnce() -> T) -> (T, usize, usize) {
-    let (before, calls) = (NOW.load(Relaxed), CALLS.load(Relaxed));
-    PEAK.store(before, Relaxed);
-    let result = run();
-    (result, PEAK.load(Relaxed) - before, CALLS.load(Relaxed) - calls)
-}
 
 /// What a codec has beside its output. Zstandard's own context is of another allocator.
 const CONSTANT: usize = 64 << 10;

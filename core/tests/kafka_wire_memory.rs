@@ -1,8 +1,8 @@
 //! What Kafka's messages allocate, counted: one test, so that nothing else allocates at the same
 //! time.
-#![allow(unsafe_code)]
 #![allow(clippy::unwrap_used)] // a panic with its line is the report, in helpers too
 
+mod counting;
 #[macro_use]
 #[path = "kafka_wire/list.rs"]
 mod list;
@@ -12,47 +12,13 @@ mod random;
 #[allow(dead_code)] // each test uses a part
 mod rows;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-
 use bytes::{Bytes, BytesMut};
+use counting::measured;
 use rows::{Row, rows};
 use tidegate_core::kafka::wire::{
     FetchRequest, FetchResponse, FetchResponsePartitionData, FetchResponseTopic, Message, read_response,
     write_response,
 };
-
-struct Counting;
-
-static NOW: AtomicUsize = AtomicUsize::new(0);
-static PEAK: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: everything is the system allocator's; counting touches no memory of it.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let now = NOW.fetch_add(layout.size(), Relaxed) + layout.size();
-        PEAK.fetch_max(now, Relaxed);
-        // SAFETY: the caller keeps the contract of this very method.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        NOW.fetch_sub(layout.size(), Relaxed);
-        // SAFETY: the caller keeps the contract of this very method.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
-
-/// How many bytes `run` had at once on top of what was there.
-fn measured<T>(run: impl FnOnce() -> T) -> (T, usize) {
-    let before = NOW.load(Relaxed);
-    PEAK.store(before, Relaxed);
-    let result = run();
-    (result, PEAK.load(Relaxed) - before)
-}
 
 /// Bytes in memory for a byte received, at most: an empty string is a byte on the wire and three
 /// words in memory, and an array in an array may be announced twice as long as it is.
@@ -66,7 +32,7 @@ fn memory_is_bounded_by_the_bytes_that_are_there() {
     for row in rows() {
         for version in row.versions.clone() {
             for bytes in hostile(&row, version) {
-                let (_, peak) = measured(|| (row.decodes)(version, &bytes));
+                let (_, peak, _) = measured(|| (row.decodes)(version, &bytes));
                 let factor = peak.saturating_sub(CONSTANT) as f64 / bytes.len().max(1) as f64;
                 assert!(
                     peak <= CONSTANT + FACTOR * bytes.len(),
@@ -120,7 +86,7 @@ fn records_are_not_copied() {
         let mut out = BytesMut::new();
         write_response::<FetchRequest>(&mut out, 1, version, &response).unwrap();
         let frame = out.freeze().slice(4..);
-        let (read, peak) = measured(|| read_response::<FetchRequest>(frame, version).unwrap());
+        let (read, peak, _) = measured(|| read_response::<FetchRequest>(frame, version).unwrap());
         assert!(peak < CONSTANT, "version {version}: {peak} bytes");
         assert_eq!(read.responses[0].partitions[0].records.as_ref().unwrap().len(), 1 << 20);
     }

@@ -6,7 +6,8 @@ use proptest::prelude::*;
 use tidegate_core::trace::{Recorder, Trace, TraceError};
 use tidegate_core::*;
 
-use super::{Toy, duration, endpoint, position, shard, stream};
+use super::Toy;
+use super::lines::{duration, endpoint, position, shard, stream};
 
 prop_compose! {
     fn kafka()(
