@@ -1,26 +1,61 @@
-//! What goes to the driver, and the requests that wait for an answer: the same for every
-//! backend.
+//! What goes to the driver, and what the application asks: the same for every backend.
+//!
+//! A request that can be done on the spot is done here; what a backend has to do is handed on as
+//! [`Asked`].
 //!
 //! **Invariant:** each ticket that was given out has exactly one [`Command::Done`].
-//!
-//! **Invariant:** a `commit()` speaks of the acks that came before it. Acks that come while it
-//! waits are kept apart until it is done, so that a busy application can't keep it from ending.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
+use std::time::Duration;
 
 use crate::ack::AckRange;
 use crate::command::Command;
 use crate::delivery::Notice;
-use crate::error::RequestError;
+use crate::error::{Error, RequestError};
 use crate::limits::Limits;
-use crate::request::{Outcome, Ticket};
+use crate::mutation::{self, Mutation};
+use crate::options::Start;
+use crate::request::{Outcome, Request, Ticket};
+use crate::stream::{ShardId, StreamKey};
+use crate::time::Instant;
 
-/// A `commit()` that waits; acks that came after it wait with it.
-pub(crate) struct Waiter {
+/// How far the consumer is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// Errors that an operator could mend are fatal: the caller waits for an answer.
+    Starting,
+    Running,
+    /// Nothing is read any more.
+    Closing,
+    /// Nothing happens any more; what the data lane ends with.
+    Ended,
+    Failed(Error),
+}
+
+/// A seek or rewind under way.
+pub(crate) struct Move {
     pub(crate) ticket: Ticket,
-    pub(crate) later: Vec<AckRange>,
-    /// The counter of committed messages when it came.
-    pub(crate) committed_before: u64,
+    pub(crate) to: Start,
+    /// The shards have their positions, or are being asked for them.
+    pub(crate) placed: bool,
+}
+
+/// A close under way.
+pub(crate) struct Close {
+    pub(crate) ticket: Ticket,
+    pub(crate) until: Instant,
+    /// All is committed that can be; the broker is told that we go.
+    pub(crate) leaving: bool,
+}
+
+/// What is left of a request for the backend to do.
+pub(crate) enum Asked {
+    Nothing,
+    Acks(Vec<AckRange>),
+    Taken(Vec<AckRange>),
+    Commit(Ticket),
+    Move(Ticket, Start),
+    Close(Ticket, Duration),
 }
 
 /// See the [module](self).
@@ -31,11 +66,18 @@ pub(crate) struct Desk {
     tickets: u64,
     open: usize,
     open_max: usize,
-    pub(crate) waiters: VecDeque<Waiter>,
+    streams: BTreeSet<StreamKey>,
+    pub(crate) paused: bool,
+    /// In force from the next seek or rewind on; empty is all.
+    pub(crate) assigned: BTreeSet<(StreamKey, ShardId)>,
 }
 
 impl Desk {
-    pub(crate) fn new(limits: &Limits) -> Self {
+    pub(crate) fn new(
+        limits: &Limits,
+        streams: &[StreamKey],
+        assigned: BTreeSet<(StreamKey, ShardId)>,
+    ) -> Self {
         Self {
             commands: VecDeque::new(),
             notices: VecDeque::new(),
@@ -43,7 +85,9 @@ impl Desk {
             tickets: 0,
             open: 0,
             open_max: limits.requests_max,
-            waiters: VecDeque::new(),
+            streams: streams.iter().cloned().collect(),
+            paused: false,
+            assigned,
         }
     }
 
@@ -68,16 +112,83 @@ impl Desk {
         self.commands.is_empty() && self.notices.is_empty()
     }
 
+    /// Does what can be done on the spot. `closing`: a close that is under way.
+    pub(crate) fn handle(
+        &mut self,
+        now: Instant,
+        request: Request,
+        is_over: bool,
+        closing: Option<&mut Close>,
+    ) -> Result<Asked, RequestError> {
+        if is_over {
+            return Err(RequestError::Closed);
+        }
+        if let Some(closing) = closing {
+            return match request {
+                // What was taken may be acked until the close is over.
+                Request::Ack(ranges) if !mutation::is(Mutation::AcksRefusedAtClose) => {
+                    Ok(Asked::Acks(ranges))
+                }
+                Request::Taken(ranges) if !mutation::is(Mutation::AcksRefusedAtClose) => {
+                    Ok(Asked::Taken(ranges))
+                }
+                // A second close only brings the deadline nearer.
+                Request::Close { deadline } => {
+                    closing.until = closing.until.min(now + deadline);
+                    Err(RequestError::Closed)
+                }
+                _ => Err(RequestError::Closed),
+            };
+        }
+        Ok(match request {
+            Request::Ack(ranges) => Asked::Acks(ranges),
+            Request::Taken(ranges) => Asked::Taken(ranges),
+            Request::Pause => {
+                self.paused = true;
+                Asked::Nothing
+            }
+            Request::Resume => {
+                self.paused = false;
+                Asked::Nothing
+            }
+            Request::Assign { stream, shard } => {
+                self.check_subscribed(&stream)?;
+                self.assigned.insert((stream, shard));
+                Asked::Nothing
+            }
+            Request::Unassign { stream, shard } => {
+                self.check_subscribed(&stream)?;
+                let named = (stream, shard);
+                if !self.assigned.remove(&named) {
+                    let (stream, shard) = named;
+                    return Err(RequestError::ConsumerNotAssigned { stream, shard });
+                }
+                Asked::Nothing
+            }
+            Request::Commit => Asked::Commit(self.ticket()?),
+            Request::Seek(moment) => Asked::Move(self.ticket()?, Start::After(moment)),
+            Request::Rewind(position) => Asked::Move(self.ticket()?, Start::From(position)),
+            // There is always room for that.
+            Request::Close { deadline } => Asked::Close(self.next_ticket(), deadline),
+        })
+    }
+
+    fn check_subscribed(&self, stream: &StreamKey) -> Result<(), RequestError> {
+        match self.streams.contains(stream) {
+            true => Ok(()),
+            false => Err(RequestError::StreamNotSubscribed { stream: stream.clone() }),
+        }
+    }
+
     /// A name for a request that takes a while.
-    pub(crate) fn ticket(&mut self) -> Result<Ticket, RequestError> {
+    fn ticket(&mut self) -> Result<Ticket, RequestError> {
         match self.open < self.open_max {
-            true => Ok(self.last_ticket()),
+            true => Ok(self.next_ticket()),
             false => Err(RequestError::TooManyRequests { max: self.open_max }),
         }
     }
 
-    /// One for a close: there is always room for that.
-    pub(crate) fn last_ticket(&mut self) -> Ticket {
+    fn next_ticket(&mut self) -> Ticket {
         self.open += 1;
         self.tickets += 1;
         Ticket(self.tickets)
@@ -86,5 +197,35 @@ impl Desk {
     pub(crate) fn done(&mut self, ticket: Ticket, outcome: Outcome) {
         self.open = self.open.saturating_sub(1);
         self.commands.push_back(Command::Done { ticket, outcome });
+    }
+
+    /// The consumer is over: whoever waits gets an answer. `commits`: the tickets, each with the
+    /// messages that were committed since.
+    pub(crate) fn end(
+        &mut self,
+        phase: &Phase,
+        uncommitted: u64,
+        commits: impl Iterator<Item = (Ticket, u64)>,
+        moving: Option<Move>,
+        closing: Option<Close>,
+    ) {
+        let error = match phase {
+            Phase::Failed(error) => error.clone(),
+            _ => Error::Closed,
+        };
+        let clean = uncommitted == 0 && *phase == Phase::Ended;
+        for (ticket, messages) in commits {
+            let outcome = match clean {
+                true => Outcome::Committed { messages },
+                false => Outcome::Failed(error.clone()),
+            };
+            self.done(ticket, outcome);
+        }
+        if let Some(moving) = moving {
+            self.done(moving.ticket, Outcome::Failed(error));
+        }
+        if let Some(closing) = closing {
+            self.done(closing.ticket, Outcome::Closed { uncommitted });
+        }
     }
 }

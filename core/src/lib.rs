@@ -105,6 +105,7 @@
 #![forbid(unsafe_code)]
 
 pub mod ack;
+mod ack_buffer;
 pub mod assign;
 pub mod backoff;
 pub mod claim;

@@ -13,7 +13,7 @@ use bytes::Bytes;
 
 use super::fetch::millis;
 use super::links::read;
-use super::machine::{Machine, Phase};
+use super::machine::Machine;
 use super::membership::State;
 use super::sticky_data;
 use super::task::Task;
@@ -24,6 +24,7 @@ use super::wire::{
     SyncGroupRequest, SyncGroupRequestAssignment,
 };
 use crate::assign::{self, Assignor, Member, Memory, RebalanceProtocol};
+use crate::desk::Phase;
 use crate::error::Error;
 use crate::options::ConsumerOptions;
 

@@ -146,6 +146,12 @@ impl Cluster {
         }
     }
 
+    /// All topics that are read have ids.
+    pub(super) fn has_ids(&self) -> bool {
+        let has_id = |topic: &Topic| !topic.subscribed || topic.leaders.is_empty() || topic.id != Uuid::ZERO;
+        self.topics.iter().all(has_id)
+    }
+
     /// A topic has this id from now on; tells whether it had another one before, so that it is
     /// another topic of the same name.
     pub(super) fn set_id(&mut self, at: usize, id: Uuid) -> bool {

@@ -27,66 +27,18 @@ use super::task::{Commit, Task};
 use super::wire::{
     ErrorCode, OffsetCommitRequest, OffsetCommitRequestPartition, OffsetCommitRequestTopic, Uuid,
 };
-use crate::ack::{AckRange, Frontier, Slot};
+use crate::ack::{Frontier, Slot};
 use crate::delivery::Notice;
-use crate::desk::Waiter;
 use crate::error::Error;
-use crate::request::{Outcome, Ticket};
+use crate::request::Outcome;
 use crate::stream::Epoch;
 use crate::timer::Wake;
 
 impl Machine {
-    /// The application is done with these.
-    pub(super) fn on_acks(&mut self, ranges: Vec<AckRange>) {
-        match self.desk.waiters.back_mut() {
-            // A close waits for all of them, so it has to know of them.
-            Some(waiter) if self.closing.is_none() => waiter.later.extend(ranges),
-            _ => self.apply_acks(&ranges),
-        }
-    }
-
-    /// What was handed out in an earlier assignment is stale.
-    fn apply_acks(&mut self, ranges: &[AckRange]) {
-        for range in ranges {
-            let report = self.ledger.ack(*range);
-            self.schedule.handle_acked(self.now, report.newly);
-            self.stats.acked += report.newly;
-            self.stats.stale_acks += report.stale;
-        }
-    }
-
-    /// The application took these.
-    pub(super) fn on_taken(&mut self, ranges: &[AckRange]) {
-        if self.acks() {
-            ranges.iter().for_each(|range| self.schedule.handle_taken(self.now, *range));
-        }
-    }
-
-    pub(super) fn on_commit_request(&mut self, ticket: Ticket) {
-        if self.desk.waiters.is_empty() {
-            self.schedule.handle_request(self.now);
-        }
-        let committed_before = self.stats.committed;
-        self.desk.waiters.push_back(Waiter { ticket, later: Vec::new(), committed_before });
-    }
-
-    /// At a close: everything counts, and what `Delayed` waits for is over.
-    pub(super) fn drain_acks(&mut self) {
-        for waiter in &mut self.desk.waiters {
-            for range in std::mem::take(&mut waiter.later) {
-                self.stats.acked += self.ledger.ack(range).newly;
-            }
-        }
-        while let Some(range) = self.schedule.drain_taken() {
-            self.stats.acked += self.ledger.ack(range).newly;
-        }
-        self.schedule.handle_drain(self.now);
-    }
-
     /// Messages acked since the last commit, where a commit could tell of any. Those that lie behind
     /// one that is un-acked count once, not with each commit again.
     fn committable(&self) -> u64 {
-        match self.ledger.frontiers() {
+        match self.buffer.ledger.frontiers() {
             0 => 0,
             _ => (self.stats.acked - self.acked_before).max(1),
         }
@@ -94,23 +46,19 @@ impl Machine {
 
     /// Nothing that may be committed is unknown to the broker.
     pub(super) fn is_committed(&self) -> bool {
-        self.ledger.frontiers() == 0 && !self.committing && self.unacked_commits.is_empty()
+        self.buffer.ledger.frontiers() == 0 && !self.committing && self.unacked_commits.is_empty()
     }
 
     /// As far as these partitions go.
     pub(super) fn is_committed_for(&self, slots: &[Slot]) -> bool {
-        !self.committing && !slots.iter().any(|slot| self.ledger.has_frontier(*slot))
+        !self.committing && !slots.iter().any(|slot| self.buffer.ledger.has_frontier(*slot))
     }
 
     pub(super) fn pump_commits(&mut self) {
-        while let Some(range) = self.schedule.poll_due(self.now) {
-            let report = self.ledger.ack(range);
-            self.schedule.handle_acked(self.now, report.newly);
-            self.stats.acked += report.newly;
-        }
+        self.buffer.handle_time(self.now, &mut self.stats);
         if self.has_group() && !self.committing {
             // What is let go, or was asked to be committed now, doesn't wait for the interval.
-            let wanted = self.schedule.wants_commit(self.now, self.committable());
+            let wanted = self.buffer.schedule.wants_commit(self.now, self.committable());
             let positions = !self.unacked_commits.is_empty() && self.unacked_at <= self.now;
             if wanted || positions {
                 self.send_commit(wanted);
@@ -136,7 +84,7 @@ impl Machine {
         let mut count = 0;
         if frontiers_too {
             while count < max
-                && let Some(frontier) = self.ledger.next_frontier()
+                && let Some(frontier) = self.buffer.ledger.next_frontier()
             {
                 let (offset, epoch) = self.offset_after(frontier);
                 let partition = self.partitions.at(frontier.slot);
@@ -155,7 +103,7 @@ impl Machine {
         {
             let partition = self.partitions.at(slot);
             // Where acks got further, they speak for themselves.
-            if !partition.is_owned() || self.ledger.frontier(slot).is_some() {
+            if !partition.is_owned() || self.buffer.ledger.frontier(slot).is_some() {
                 continue;
             }
             let at_position = offset == partition.position;
@@ -189,7 +137,7 @@ impl Machine {
         };
         let link = &mut self.links[usize::from(number)];
         link.send(now, &client_id, version, &request, Task::Commit(commit), patience);
-        self.schedule.handle_sent(now, u64::MAX);
+        self.buffer.schedule.handle_sent(now, u64::MAX);
         self.acked_before = self.stats.acked;
         self.committing = true;
     }
@@ -199,7 +147,7 @@ impl Machine {
     fn offset_after(&self, frontier: Frontier) -> (i64, i32) {
         let next = i64::try_from(frontier.seq.next().low()).unwrap_or(i64::MAX);
         let partition = self.partitions.at(frontier.slot);
-        let all_done = self.ledger.in_flight_of(frontier.slot) == 0;
+        let all_done = self.buffer.ledger.in_flight_of(frontier.slot) == 0;
         match all_done && partition.handed >= next {
             true => (partition.handed, partition.handed_epoch),
             // An epoch that is too old is never wrong (KIP-320), but one that is too new is.
@@ -210,19 +158,15 @@ impl Machine {
     pub(super) fn commit_wake(&self) -> Option<Wake> {
         let positions = (!self.unacked_commits.is_empty() && self.unacked_at > self.now)
             .then_some(Wake { at: self.unacked_at, why: "commit a position again" });
-        Wake::earlier(self.schedule.next_wake(), positions).filter(|_| self.has_group() && !self.committing)
+        Wake::earlier(self.buffer.schedule.next_wake(), positions)
+            .filter(|_| self.has_group() && !self.committing)
     }
 
     fn answer_waiters(&mut self) {
         while self.is_committed()
-            && let Some(waiter) = self.desk.waiters.pop_front()
+            && let Some((ticket, messages)) = self.buffer.poll_committed(self.now, &mut self.stats)
         {
-            let messages = self.stats.committed - waiter.committed_before;
-            self.desk.done(waiter.ticket, Outcome::Committed { messages });
-            self.apply_acks(&waiter.later);
-            if !self.desk.waiters.is_empty() {
-                self.schedule.handle_request(self.now);
-            }
+            self.desk.done(ticket, Outcome::Committed { messages });
         }
     }
 
@@ -251,8 +195,8 @@ impl Machine {
         if frontiers.is_empty() {
             return;
         }
-        frontiers.into_iter().for_each(|frontier| self.ledger.frontier_failed(frontier));
-        self.schedule.handle_failed(self.now, self.committable());
+        frontiers.into_iter().for_each(|frontier| self.buffer.ledger.frontier_failed(frontier));
+        self.buffer.schedule.handle_failed(self.now, self.committable());
     }
 
     pub(super) fn on_committed(&mut self, commit: Commit, version: i16, frame: Bytes) -> Result<(), Error> {
@@ -270,13 +214,13 @@ impl Machine {
         let silent = ErrorCode::UNKNOWN_SERVER_ERROR;
         let mut failed = Vec::new();
         let mut worst = ErrorCode::NONE;
-        let acked_before = self.ledger.acked();
+        let acked_before = self.buffer.ledger.acked();
         for (frontier, offset) in commit.frontiers {
             let partition = self.partitions.at(frontier.slot);
             let code = codes.get(&(partition.topic, partition.index)).copied().unwrap_or(silent);
             if code == ErrorCode::NONE {
                 let owned = partition.epoch == frontier.epoch;
-                self.ledger.frontier_committed(frontier);
+                self.buffer.ledger.frontier_committed(frontier);
                 if owned {
                     self.partitions.at_mut(frontier.slot).committed = offset;
                 }
@@ -300,9 +244,9 @@ impl Machine {
                 }
             }
         }
-        self.stats.committed += acked_before - self.ledger.acked();
+        self.stats.committed += acked_before - self.buffer.ledger.acked();
         if worst == ErrorCode::NONE {
-            self.schedule.handle_committed(self.now);
+            self.buffer.schedule.handle_committed(self.now);
             return Ok(());
         }
         self.stats.broker_errors += 1;

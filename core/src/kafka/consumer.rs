@@ -15,12 +15,13 @@ use bytes::Bytes;
 
 use super::fetch::millis;
 use super::links::read;
-use super::machine::{Machine, Phase};
+use super::machine::Machine;
 use super::membership::{Protocol, State};
 use super::task::Task;
 use super::wire::{
     ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatRequestTopicPartitions, ErrorCode, Uuid,
 };
+use crate::desk::Phase;
 use crate::error::Error;
 use crate::identity::ConsumerId;
 use crate::options::GroupProtocol;

@@ -23,7 +23,7 @@ use super::cluster::{Broker, Leader};
 use super::fault;
 use super::lane::Part;
 use super::links::{Role, read};
-use super::machine::{Machine, Phase};
+use super::machine::Machine;
 use super::partitions::Stage;
 use super::records::{Aborted, Batches};
 use super::task::{Fetch, Task};
@@ -34,6 +34,7 @@ use super::wire::{
 use crate::ack::Slot;
 use crate::backoff::Backoff;
 use crate::delivery::{Notice, Reason};
+use crate::desk::Phase;
 use crate::error::Error;
 use crate::time::Instant;
 use crate::timer::Wake;
@@ -86,11 +87,11 @@ impl Machine {
             return;
         }
         self.give_up_deserted();
+        self.expire_replicas();
         let brokers: Vec<i32> = self.partitions.readers().keys().copied().collect();
         let idle = |broker: &&i32| self.readers.get(broker).is_none_or(|reader| !reader.in_flight);
         let mut sharing = brokers.iter().filter(idle).count();
         for broker in brokers {
-            self.expire_replicas(broker);
             let reader = self.readers.entry(broker).or_default();
             if reader.in_flight {
                 self.suspect(broker);
@@ -147,7 +148,7 @@ impl Machine {
 
     /// The application holds too much un-acked: told once, until it is less.
     fn is_held_back(&mut self) -> bool {
-        let unacked = self.ledger.len();
+        let unacked = self.buffer.ledger.len();
         let max = self.config.options.limits.unacked_max as u64;
         let held = self.acks() && unacked >= max;
         let told = std::mem::replace(&mut self.unacked_said, held);
@@ -160,11 +161,16 @@ impl Machine {
     }
 
     /// A replica is read from for a while, then the leader is asked again whether it still says so.
-    fn expire_replicas(&mut self, broker: i32) {
+    fn expire_replicas(&mut self) {
         let now = self.now;
-        let Some(slots) = self.partitions.readers().get(&broker) else { return };
-        let over = |slot: &&Slot| self.partitions.at(**slot).replica.is_some_and(|(_, until)| until <= now);
-        let over: Vec<_> = slots.iter().filter(over).copied().collect();
+        if self.replicas_until > now {
+            return;
+        }
+        let until = |slot: &Slot| self.partitions.at(*slot).replica.map(|(_, until)| until);
+        let owned = || self.partitions.owned().iter().copied();
+        let over: Vec<_> = owned().filter(|slot| until(slot).is_some_and(|until| until <= now)).collect();
+        let next = owned().filter_map(|slot| until(&slot)).filter(|until| *until > now).min();
+        self.replicas_until = next.unwrap_or(Instant::MAX);
         self.read_from_leaders(over);
     }
 
@@ -188,12 +194,12 @@ impl Machine {
         let (client_id, rack_id) = (kafka.client_id.clone(), kafka.rack.clone().unwrap_or_default());
         let (max_wait, min_bytes) = (kafka.fetch_max_wait, kafka.fetch_min_bytes);
         let isolation_level = self.isolation();
-        let Some(slots) = self.partitions.readers().get(&broker).cloned() else { return };
+        let Some(slots) = self.partitions.readers().get(&broker) else { return };
         let topic_id = |slot: Slot| {
             let topic = self.cluster.topic(self.partitions.at(slot).topic);
             topic.map_or(Uuid::ZERO, |topic| topic.id)
         };
-        let ids_known = slots.iter().all(|slot| topic_id(*slot) != Uuid::ZERO);
+        let ids_known = self.cluster.has_ids();
         let Some(&number) = self.roles.get(&Role::Data(broker)) else { return };
         let link = &self.links[usize::from(number)];
         // From version 13 on topics are named by their ids alone (KIP-516).
@@ -420,6 +426,7 @@ impl Machine {
             let replica = data.preferred_read_replica;
             if self.cluster.brokers.contains_key(&replica) {
                 self.partitions.at_mut(slot).replica = Some((replica, until));
+                self.replicas_until = self.replicas_until.min(until);
                 self.partitions.set(slot, Stage::Fetching);
             } else {
                 self.refresh_soon();

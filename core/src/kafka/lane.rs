@@ -31,14 +31,12 @@ pub(super) struct Part {
     /// The first offset that is wanted, and one past the last one.
     from: i64,
     pub(super) end: i64,
-    /// What came before this was handed out; then this is told.
-    failed: Option<RecordsError>,
 }
 
 impl Part {
     pub(super) fn new(slot: Slot, data: Bytes, aborted: Aborted, from: i64, end: i64) -> Self {
         let batches = Batches::new(data.clone());
-        Self { slot, data, batches, next: None, aborted, from, end, failed: None }
+        Self { slot, data, batches, next: None, aborted, from, end }
     }
 
     fn peek(&mut self) -> Result<Option<&(usize, RecordBatch)>, RecordsError> {
@@ -220,10 +218,6 @@ impl Machine {
                     }
                     let Lane { items, codecs, .. } = &mut self.lane;
                     let Some(Item::Part(part)) = items.front_mut() else { return None };
-                    if let Some(error) = part.failed.take() {
-                        self.on_corrupt(slot, error);
-                        continue;
-                    }
                     let (count, check) = (self.config.options.batch, self.config.options.kafka.check_crc);
                     let bytes_max = self.config.options.limits.reply_bytes_max;
                     match part.take(count, check, bytes_max, codecs) {
@@ -275,7 +269,7 @@ impl Machine {
         (partition.handed, partition.handed_epoch) = (piece.next_offset, piece.leader_epoch);
         let segment = acks.then(|| {
             let seqs = piece.entries.index.iter().map(|entry| entry.seq);
-            self.ledger.deliver(self.now, slot, partition.epoch, seqs)
+            self.buffer.ledger.deliver(self.now, slot, partition.epoch, seqs)
         });
         self.stats.delivered += piece.entries.index.len() as u64;
         let source = Source {

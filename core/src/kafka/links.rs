@@ -10,12 +10,13 @@ use bytes::Bytes;
 
 use super::fault;
 use super::link::{Link, Response, State, broken};
-use super::machine::{Machine, Phase};
+use super::machine::Machine;
 use super::task::Task;
 use super::wire::{self, ErrorCode, Message, Request};
 use super::wire::{ApiVersionsRequest, ApiVersionsResponse, SaslAuthenticateRequest, SaslHandshakeRequest};
 use crate::command::Command;
 use crate::delivery::{Notice, Reason};
+use crate::desk::Phase;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
 use crate::event::{Cause, ConnId};
@@ -99,7 +100,7 @@ impl Machine {
                     Some(at) => brokers.values().nth(at).map(|broker| broker.endpoint.clone()),
                 }
             }
-            Role::Coordinator => self.membership.coordinator.clone(),
+            Role::Coordinator => self.coordinator.endpoint.clone(),
             Role::Query(broker) | Role::Data(broker) => {
                 brokers.get(&broker).map(|broker| broker.endpoint.clone())
             }
@@ -269,7 +270,7 @@ impl Machine {
         if before.is_some_and(|link| link.endpoint.as_ref() != Some(&endpoint)) {
             self.shut_link(Role::Coordinator);
         }
-        self.membership.coordinator = Some(endpoint);
+        self.coordinator.endpoint = Some(endpoint);
     }
 
     /// A connection isn't needed any more, or must go elsewhere: closed without a word.
@@ -288,7 +289,7 @@ impl Machine {
     fn abandon(&mut self, task: Task) {
         match task {
             Task::Metadata => self.abandon_metadata(),
-            Task::FindCoordinator => self.membership.finding = false,
+            Task::FindCoordinator => self.coordinator.finding = false,
             Task::Fetch(fetch) => self.abandon_fetch(&fetch),
             Task::ListOffsets(asked) | Task::EpochEnds(asked) | Task::OffsetFetch(asked) => {
                 self.ask_again(&asked);

@@ -6,18 +6,20 @@ use std::time::Duration;
 use bytes::BytesMut;
 
 use super::cluster::Cluster;
+use super::coordinator::Coordinator;
 use super::fetch::Reader;
 use super::lane::Lane;
 use super::link::Link;
 use super::links::Role;
 use super::membership::Membership;
 use super::partitions::Partitions;
-use crate::ack::{Ledger, Slot};
+use crate::ack::Slot;
+use crate::ack_buffer::AckBuffer;
 use crate::backoff::Backoff;
 use crate::command::Command;
 use crate::commit::{AutoCommit, Schedule};
 use crate::delivery::Delivery;
-use crate::desk::Desk;
+use crate::desk::{Close, Desk, Move, Phase};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, RequestError};
 use crate::event::{ConnId, Event};
@@ -36,34 +38,6 @@ pub(super) struct Config {
     pub(super) group: String,
     pub(super) no_ack: bool,
     pub(super) options: ConsumerOptions,
-}
-
-/// How far the consumer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Errors that an operator could mend are fatal: the caller waits for an answer.
-    Starting,
-    Running,
-    /// Nothing is read any more; see `moves`.
-    Closing,
-    /// Nothing happens any more; what the data lane ends with.
-    Ended,
-    Failed(Error),
-}
-
-/// A seek or rewind under way.
-pub(super) struct Move {
-    pub(super) ticket: Ticket,
-    pub(super) to: Start,
-    /// The partitions have their positions, or are being asked for them.
-    pub(super) placed: bool,
-}
-
-/// A close under way.
-pub(super) struct Close {
-    pub(super) ticket: Ticket,
-    pub(super) until: Instant,
-    pub(super) leaving: bool,
 }
 
 /// A consumer of Kafka topics as a pure value. See the [module](super) for how it works and
@@ -85,20 +59,19 @@ pub struct Machine {
     pub(super) partitions: Partitions,
     /// By broker: the fetch sessions.
     pub(super) readers: BTreeMap<i32, Reader>,
+    /// The first moment at which a replica has been read from for long enough.
+    pub(super) replicas_until: Instant,
     pub(super) lane: Lane,
-    pub(super) ledger: Ledger,
-    pub(super) schedule: Schedule,
+    pub(super) buffer: AckBuffer,
+    pub(super) coordinator: Coordinator,
     pub(super) membership: Membership,
     pub(super) epoch: Epoch,
     /// The group was left by a seek or a rewind, or a position to start from: real-time.
     pub(super) detached: bool,
     /// Where partitions that appear later are read from, without a group.
     pub(super) start: Start,
-    pub(super) paused: bool,
     /// In force; empty is all.
     pub(super) selected: BTreeSet<(StreamKey, ShardId)>,
-    /// From the next seek or rewind on.
-    pub(super) assigned: BTreeSet<(StreamKey, ShardId)>,
     pub(super) moving: Option<Move>,
     pub(super) closing: Option<Close>,
     /// Acked messages of a membership that was lost while closing.
@@ -171,7 +144,7 @@ impl Machine {
         Ok(Self {
             now: Instant::ZERO,
             phase: Phase::Starting,
-            desk: Desk::new(limits),
+            desk: Desk::new(limits, &streams, selected.clone()),
             links: Vec::new(),
             roles: BTreeMap::new(),
             free_links: Vec::new(),
@@ -179,17 +152,16 @@ impl Machine {
             cluster: Cluster::new(&streams, backoff()),
             partitions: Partitions::default(),
             readers: BTreeMap::new(),
+            replicas_until: Instant::MAX,
             lane: Lane::new(limits.lane_bytes_max),
-            ledger: Ledger::new(),
             // A frontier is one small request, whatever it stands for: sent long before so much is
             // un-acked that nothing more is asked for, as a second's messages may be.
-            schedule: Schedule::new(options.auto_commit, limits.unacked_max / COMMITS, Schedule::IDLE),
+            buffer: AckBuffer::new(options.auto_commit, limits.unacked_max / COMMITS, Schedule::IDLE),
+            coordinator: Coordinator::new(backoff()),
             membership,
             epoch: Epoch(1),
             detached: moved,
             start: options.start,
-            paused: false,
-            assigned: selected.clone(),
             selected,
             moving: None,
             closing: None,
@@ -308,6 +280,7 @@ impl Machine {
             self.closing.as_ref().and_then(|closing| wake(closing.until, "close deadline")),
             self.metadata_wake(),
             self.commit_wake(),
+            self.coordinator_wake(),
             self.membership_wake(),
             self.positions_wake(),
             self.fetch_wake(),
@@ -410,7 +383,7 @@ impl Contract for Machine {
     }
 
     fn poll_delivery(&mut self) -> Option<Delivery> {
-        if self.paused && !self.is_over() {
+        if self.desk.paused && !self.is_over() {
             return None;
         }
         self.pump_expired();
@@ -441,14 +414,14 @@ impl Contract for Machine {
     }
 
     fn ack_appetite(&self) -> u64 {
-        if self.acks() { self.schedule.appetite(self.ledger.acked()).max(1) } else { u64::MAX }
+        if self.acks() { self.buffer.schedule.appetite(self.buffer.ledger.acked()).max(1) } else { u64::MAX }
     }
 
     fn stats(&self) -> Stats {
         Stats {
             queued_bytes: self.lane.bytes() as u64,
-            in_flight: self.ledger.in_flight(),
-            uncommitted: self.ledger.acked(),
+            in_flight: self.buffer.ledger.in_flight(),
+            uncommitted: self.buffer.ledger.acked(),
             shards: self.partitions.owned().len() as u64,
             lag: self.lag(),
             ..self.stats

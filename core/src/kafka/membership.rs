@@ -1,5 +1,5 @@
-//! The group's life, as far as both protocols have it in common: the coordinator, the state, and
-//! the way from one assignment to the next.
+//! The group's life, as far as both protocols have it in common: the state, and the way from one
+//! assignment to the next.
 //!
 //! | state | classic | consumer (KIP-848) |
 //! |---|---|---|
@@ -23,20 +23,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use bytes::Bytes;
-
 use super::classic::Classic;
 use super::consumer::Consumer;
 use super::fault;
-use super::link::Link;
-use super::links::{Role, read};
-use super::machine::{Machine, Phase};
+use super::machine::Machine;
 use super::task::Task;
-use super::wire::{ConsumerGroupHeartbeatRequest, ErrorCode, FindCoordinatorRequest};
+use super::wire::{ConsumerGroupHeartbeatRequest, ErrorCode};
 use crate::ack::Slot;
 use crate::backoff::Backoff;
 use crate::delivery::{Notice, Reason};
-use crate::endpoint::Endpoint;
+use crate::desk::Phase;
 use crate::error::Error;
 use crate::identity::ConsumerId;
 use crate::options::{ConsumerMode, ConsumerOptions, GroupProtocol};
@@ -58,14 +54,14 @@ pub(super) enum State {
 }
 
 /// From each state, where it may go. A membership may be lost in any of them (`Unjoined`), and
-/// ended in any of them (`Left`).
+/// ended in any of them (`Leaving`, `Left`).
 const LEGAL: &[(State, &[State])] = &[
     (State::Unjoined, &[State::Preparing, State::Joining]),
     (State::Preparing, &[State::Joining]),
     (State::Joining, &[State::Assigning, State::Syncing, State::Stable]),
     (State::Assigning, &[State::Syncing]),
     (State::Syncing, &[State::Stable]),
-    (State::Stable, &[State::Preparing, State::Joining, State::Leaving]),
+    (State::Stable, &[State::Preparing, State::Joining]),
     (State::Leaving, &[]),
     (State::Left, &[]),
 ];
@@ -95,12 +91,6 @@ pub(super) struct Identity {
 /// See the [module](self).
 pub(super) struct Membership {
     member: bool,
-    pub(super) coordinator: Option<Endpoint>,
-    pub(super) finding: bool,
-    /// Somebody needs the coordinator.
-    needed: bool,
-    find_at: Instant,
-    find_backoff: Backoff,
     pub(super) protocol: Protocol,
     wish: GroupProtocol,
     state: State,
@@ -145,11 +135,6 @@ impl Membership {
         let consumer = Consumer::new(super::consumer::member_id(generated, random));
         Ok(Self {
             member: options.mode == ConsumerMode::LoadBalanced,
-            coordinator: None,
-            finding: false,
-            needed: false,
-            find_at: Instant::ZERO,
-            find_backoff: backoff.clone(),
             protocol: match kafka.protocol {
                 GroupProtocol::Classic => Protocol::Classic,
                 _ => Protocol::Undecided,
@@ -185,7 +170,7 @@ impl Membership {
     /// On to another state.
     pub(super) fn go(&mut self, to: State) {
         let from = self.state;
-        let always = matches!(to, State::Unjoined | State::Left) || to == from;
+        let always = matches!(to, State::Unjoined | State::Leaving | State::Left) || to == from;
         let listed = || LEGAL.iter().any(|(state, to_list)| *state == from && to_list.contains(&to));
         debug_assert!(always || listed(), "from {from:?} to {to:?}");
         self.state = to;
@@ -209,11 +194,6 @@ impl Membership {
     /// Whether records may be handed out.
     pub(super) fn is_sure(&self) -> bool {
         self.doubts == 0 || self.state != State::Stable
-    }
-
-    /// The coordinator is looked for.
-    pub(super) fn is_finding(&self) -> bool {
-        self.needed && self.coordinator.is_none()
     }
 
     /// The application took something.
@@ -258,20 +238,13 @@ impl Membership {
 }
 
 impl Machine {
-    /// The coordinator's connection, if it is in use.
-    pub(super) fn coordinator_link(&mut self) -> Option<&mut Link> {
-        self.membership.needed = true;
-        self.membership.coordinator.as_ref()?;
-        self.ready_link(Role::Coordinator)
-    }
-
     pub(super) fn pump_membership(&mut self) {
         if !self.has_group() && self.membership.state != State::Leaving {
-            self.membership.needed = false;
+            self.coordinator.needed = false;
             return;
         }
         // Resumable needs it for its offsets; asked for early, it is there when it is needed.
-        self.membership.needed = true;
+        self.coordinator.needed = true;
         self.pump_coordinator();
         if !self.membership.member {
             return;
@@ -310,71 +283,6 @@ impl Machine {
             )),
             (_, false) => self.membership.protocol = Protocol::Classic,
         }
-    }
-
-    fn pump_coordinator(&mut self) {
-        let membership = &self.membership;
-        if !membership.is_finding() || membership.finding || membership.find_at > self.now {
-            return;
-        }
-        let (now, patience) = (self.now, self.seed_timeout());
-        let client_id = self.config.options.kafka.client_id.clone();
-        let group = self.config.group.clone();
-        let Some(link) = self.ready_link(Role::Seed) else { return };
-        let number = link.conn().number;
-        let Some(version) = link.version::<FindCoordinatorRequest>() else {
-            return self.too_old(number, "FindCoordinator");
-        };
-        // From version 4 on several at once (KIP-699).
-        let request = match version {
-            ..4 => FindCoordinatorRequest { key: group, ..Default::default() },
-            _ => FindCoordinatorRequest { coordinator_keys: vec![group], ..Default::default() },
-        };
-        link.send(now, &client_id, version, &request, Task::FindCoordinator, patience);
-        self.membership.finding = true;
-    }
-
-    pub(super) fn on_coordinator(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
-        let response = read::<FindCoordinatorRequest>(frame, version)?;
-        self.membership.finding = false;
-        let (code, host, port) = match version {
-            ..4 => (response.error_code, response.host, response.port),
-            _ => match response.coordinators.into_iter().next() {
-                Some(one) => (one.error_code, one.host, one.port),
-                None => (ErrorCode::COORDINATOR_NOT_AVAILABLE.0, String::new(), -1),
-            },
-        };
-        let code = ErrorCode(code);
-        match self.endpoint_named(&host, port) {
-            Some(endpoint) if code == ErrorCode::NONE => {
-                self.membership.find_backoff.handle_success(self.now);
-                self.point_coordinator(endpoint);
-                Ok(())
-            }
-            _ if code == ErrorCode::NONE || code.is_retriable() => {
-                self.find_again();
-                Ok(())
-            }
-            _ => {
-                self.find_again();
-                self.on_group_error(code, "FindCoordinator")
-            }
-        }
-    }
-
-    fn find_again(&mut self) {
-        self.membership.find_at = self.membership.find_backoff.next(self.now, &mut self.random);
-    }
-
-    /// The coordinator is another broker, or none at the moment.
-    pub(super) fn lose_coordinator(&mut self) {
-        self.find_coordinator_again();
-        self.close_link(Role::Coordinator);
-    }
-
-    pub(super) fn find_coordinator_again(&mut self) {
-        self.membership.coordinator = None;
-        self.find_again();
     }
 
     /// A request of the group's life will not be answered.
@@ -479,7 +387,7 @@ impl Machine {
         }
         if self.phase == Phase::Closing {
             // Acked, and nobody can commit it any more: the close must say so.
-            self.lost_acks += self.ledger.acked();
+            self.lost_acks += self.buffer.ledger.acked();
         }
         let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
         self.membership.revoking = None;
@@ -493,7 +401,8 @@ impl Machine {
         membership.reconciled = None;
         membership.doubts = 0;
         membership.generation = -1;
-        membership.go(State::Unjoined);
+        // One that takes nothing isn't back before it takes something.
+        membership.go(if membership.expired { State::Left } else { State::Unjoined });
         match membership.protocol {
             // The id stays for the process's life.
             Protocol::Consumer => membership.consumer.begin_anew(),
@@ -537,7 +446,7 @@ impl Machine {
             self.withdraw(slot);
             self.partitions.leave(slot);
         }
-        self.schedule.handle_request(self.now);
+        self.buffer.schedule.handle_request(self.now);
         let half = self.config.options.kafka.rebalance_timeout / 2;
         let until = self.now + half.min(REVOKE_MAX);
         self.membership.revoking = Some(Revoking { slots, until });
@@ -565,7 +474,7 @@ impl Machine {
         if self.membership.expired {
             return;
         }
-        if self.paused || self.lane.bytes() == 0 {
+        if self.desk.paused || self.lane.bytes() == 0 {
             self.membership.taken_at = self.now;
             return;
         }
@@ -608,7 +517,7 @@ impl Machine {
             return membership.go(State::Left);
         }
         // Whatever waits for an answer: that we leave is sent behind it.
-        membership.state = State::Leaving;
+        membership.go(State::Leaving);
         membership.in_flight = false;
         membership.heartbeat_at = self.now;
     }
@@ -624,18 +533,15 @@ impl Machine {
         }
         let membership = &self.membership;
         let ahead = |at: Instant, why| (at > self.now).then_some(Wake { at, why });
-        let find = (membership.is_finding() && !membership.finding)
-            .then(|| ahead(membership.find_at, "look for the coordinator"))
-            .flatten();
         let member = membership.member && membership.state != State::Left;
-        let heartbeat = (member && !membership.in_flight && membership.coordinator.is_some())
+        let heartbeat = (member && !membership.in_flight && self.coordinator.endpoint.is_some())
             .then(|| ahead(membership.heartbeat_at, "heartbeat"))
             .flatten();
         let revoke = membership.revoking.as_ref().and_then(|revoking| ahead(revoking.until, "let go"));
         let timeout = self.config.options.kafka.rebalance_timeout;
-        let waits = member && self.lane.bytes() > 0 && membership.state == State::Stable && !self.paused;
+        let waits = member && self.lane.bytes() > 0 && membership.state == State::Stable && !self.desk.paused;
         let expiry = waits.then(|| ahead(membership.taken_at + timeout, "nothing is taken")).flatten();
-        [find, heartbeat, revoke, expiry].into_iter().flatten().min_by_key(|wake| wake.at)
+        [heartbeat, revoke, expiry].into_iter().flatten().min_by_key(|wake| wake.at)
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::cluster::{Broker, Leader, TopicState};
 use super::fault;
 use super::links::{Role, read};
-use super::machine::{Machine, Phase};
+use super::machine::Machine;
 use super::partitions::Stage;
 use super::task::Task;
 use super::wire::ErrorCode;
@@ -18,6 +18,7 @@ use super::wire::{
 };
 use crate::ack::Slot;
 use crate::delivery::{Notice, Reason};
+use crate::desk::Phase;
 use crate::error::Error;
 use crate::timer::Wake;
 
@@ -35,7 +36,7 @@ impl Machine {
     pub(super) fn pump_metadata(&mut self) {
         let (now, patience) = (self.now, self.seed_timeout());
         let due = self.cluster.refresh_at <= now && !self.cluster.asked;
-        if !due && self.cluster.answers > 0 && !self.membership.is_finding() {
+        if !due && self.cluster.answers > 0 && !self.coordinator.is_wanted() {
             return;
         }
         let client_id = self.config.options.kafka.client_id.clone();

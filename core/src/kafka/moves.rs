@@ -11,57 +11,47 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::links::Role;
-use super::machine::{Close, Machine, Move, Phase};
+use super::machine::Machine;
 use super::membership::State;
 use crate::command::Command;
-use crate::error::{Error, RequestError};
+use crate::desk::{Asked, Close, Move, Phase};
+use crate::error::RequestError;
 use crate::options::Start;
 use crate::request::{Outcome, Request, Ticket};
 use crate::stream::{ShardId, StreamKey};
 
 impl Machine {
     pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
-        // What was taken may be acked until the close is over.
-        let late = matches!(request, Request::Close { .. } | Request::Ack(_) | Request::Taken(_));
-        if self.is_over() || (self.closing.is_some() && !late) {
-            return Err(RequestError::Closed);
-        }
-        match request {
-            Request::Ack(ranges) => self.on_acks(ranges),
-            Request::Taken(ranges) => self.on_taken(&ranges),
-            Request::Pause => self.paused = true,
-            Request::Resume => self.paused = false,
-            Request::Assign { stream, shard } => {
-                self.check_subscribed(&stream)?;
-                self.assigned.insert((stream, shard));
+        let is_over = self.is_over();
+        let asked = self.desk.handle(self.now, request, is_over, self.closing.as_mut())?;
+        let ticket = match asked {
+            Asked::Nothing => return Ok(None),
+            Asked::Acks(ranges) => {
+                self.buffer.handle_acks(self.now, ranges, self.closing.is_some(), &mut self.stats);
+                return Ok(None);
             }
-            Request::Unassign { stream, shard } => {
-                self.check_subscribed(&stream)?;
-                if !self.assigned.remove(&(stream.clone(), shard)) {
-                    return Err(RequestError::ConsumerNotAssigned { stream, shard });
-                }
+            Asked::Taken(ranges) => {
+                let counts = self.acks();
+                self.buffer.handle_taken(self.now, &ranges, counts, &mut self.stats);
+                return Ok(None);
             }
-            Request::Commit => {
-                let ticket = self.desk.ticket()?;
-                self.on_commit_request(ticket);
-                return Ok(Some(ticket));
+            Asked::Commit(ticket) => {
+                self.buffer.handle_commit(self.now, ticket, &self.stats);
+                ticket
             }
-            Request::Seek(moment) => return self.on_move(Start::After(moment)).map(Some),
-            Request::Rewind(position) => return self.on_move(Start::From(position)).map(Some),
-            Request::Close { deadline } => return self.on_close(deadline).map(Some),
-        }
-        Ok(None)
+            Asked::Move(ticket, to) => {
+                self.on_move(ticket, to);
+                ticket
+            }
+            Asked::Close(ticket, deadline) => {
+                self.on_close(ticket, deadline);
+                ticket
+            }
+        };
+        Ok(Some(ticket))
     }
 
-    fn check_subscribed(&self, stream: &StreamKey) -> Result<(), RequestError> {
-        match self.cluster.topics().iter().any(|topic| topic.subscribed && topic.name == *stream) {
-            true => Ok(()),
-            false => Err(RequestError::StreamNotSubscribed { stream: stream.clone() }),
-        }
-    }
-
-    fn on_move(&mut self, to: Start) -> Result<Ticket, RequestError> {
-        let ticket = self.desk.ticket()?;
+    fn on_move(&mut self, ticket: Ticket, to: Start) {
         if let Some(earlier) = self.moving.take() {
             self.desk.done(earlier.ticket, Outcome::Superseded);
         }
@@ -74,7 +64,6 @@ impl Machine {
         }
         self.readers.clear();
         self.moving = Some(Move { ticket, to, placed: false });
-        Ok(ticket)
     }
 
     pub(super) fn pump_move(&mut self) {
@@ -91,24 +80,24 @@ impl Machine {
             return;
         }
         if !self.is_committed() && self.has_group() {
-            self.schedule.handle_request(self.now);
+            self.buffer.schedule.handle_request(self.now);
             return self.pump_commits();
         }
         let to = moving.to;
         let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
         owned.into_iter().for_each(|slot| self.release(slot));
         self.membership.revoking = None;
-        self.ledger.revoke_all();
+        self.buffer.ledger.revoke_all();
         self.unacked_commits.clear();
         if self.is_member() {
             self.leave();
         }
         self.detached = true;
         self.start = to;
-        self.selected = match (to, self.assigned.is_empty()) {
+        self.selected = match (to, self.desk.assigned.is_empty()) {
             // Without an assignment a rewind is about the first shard.
             (Start::From(_), true) => self.first_shards(),
-            _ => self.assigned.clone(),
+            _ => self.desk.assigned.clone(),
         };
         if let Some(moving) = &mut self.moving {
             moving.placed = true;
@@ -126,26 +115,19 @@ impl Machine {
         subscribed.map(|topic| (topic.name.clone(), ShardId::ZERO)).collect()
     }
 
-    fn on_close(&mut self, deadline: Duration) -> Result<Ticket, RequestError> {
+    fn on_close(&mut self, ticket: Ticket, deadline: Duration) {
         let until = self.now + deadline;
-        if let Some(closing) = &mut self.closing {
-            // A second close only brings the deadline nearer.
-            closing.until = closing.until.min(until);
-            return Err(RequestError::Closed);
-        }
-        let ticket = self.desk.last_ticket();
         if let Some(earlier) = self.moving.take() {
             self.desk.done(earlier.ticket, Outcome::Superseded);
         }
         self.lane.withdraw_all();
-        self.drain_acks();
+        self.buffer.handle_close(self.now, &mut self.stats);
         if self.config.no_ack {
             // What was not handed out is somebody else's.
             self.unacked_commits.clear();
         }
         self.phase = Phase::Closing;
         self.closing = Some(Close { ticket, until, leaving: false });
-        Ok(ticket)
     }
 
     pub(super) fn pump_close(&mut self) {
@@ -175,11 +157,7 @@ impl Machine {
 
     /// The end, whatever is still open.
     pub(super) fn finish(&mut self, phase: Phase) {
-        let uncommitted = self.ledger.acked() + self.lost_acks;
-        let error = match &phase {
-            Phase::Failed(error) => error.clone(),
-            _ => Error::Closed,
-        };
+        let uncommitted = self.buffer.ledger.acked() + self.lost_acks;
         self.lane.withdraw_all();
         // First, so that what the connections hand back starts nothing.
         self.phase = phase;
@@ -189,20 +167,7 @@ impl Machine {
             }
             drop(link.shut(self.now));
         }
-        let clean = uncommitted == 0 && self.phase == Phase::Ended;
-        while let Some(waiter) = self.desk.waiters.pop_front() {
-            let messages = self.stats.committed - waiter.committed_before;
-            let outcome = match clean {
-                true => Outcome::Committed { messages },
-                false => Outcome::Failed(error.clone()),
-            };
-            self.desk.done(waiter.ticket, outcome);
-        }
-        if let Some(moving) = self.moving.take() {
-            self.desk.done(moving.ticket, Outcome::Failed(error));
-        }
-        if let Some(closing) = self.closing.take() {
-            self.desk.done(closing.ticket, Outcome::Closed { uncommitted });
-        }
+        let commits = self.buffer.drain_commits(&self.stats);
+        self.desk.end(&self.phase, uncommitted, commits, self.moving.take(), self.closing.take());
     }
 }

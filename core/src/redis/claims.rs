@@ -15,12 +15,13 @@ use super::command;
 use super::fault::Fault;
 use super::keys::KeyState;
 use super::link::{Answer, error_of};
-use super::machine::{Machine, Phase};
+use super::machine::Machine;
 use super::resp::Value;
 use super::setup::seq_of;
 use super::task::{Claim, Held, Origin, Task};
 use crate::ack::Slot;
 use crate::delivery::Notice;
+use crate::desk::Phase;
 use crate::mutation::{self, Mutation};
 use crate::stream::SeqNo;
 use crate::timer::Wake;
@@ -39,9 +40,9 @@ impl Machine {
         }
         let limits = &self.config.options.limits;
         let (patience, outgoing_max) = (limits.response_timeout, limits.outgoing_bytes_max);
-        let credit = match self.paused || self.moving.is_some() {
+        let credit = match self.desk.paused || self.moving.is_some() {
             true => 0,
-            false => self.flow.credit(self.ledger.len()),
+            false => self.flow.credit(self.buffer.ledger.len()),
         };
         if let Some(step) = self.cycle.poll(self.now, credit) {
             if self.keys.state(step.slot) == KeyState::Ready {
@@ -75,7 +76,7 @@ impl Machine {
         // One round at a time: a server that is slower than the idle time mustn't be flooded.
         while self.control.outgoing().len() < outgoing_max && !self.is_touching() {
             let mut ids = Vec::new();
-            let Some(slot) = self.ledger.next_aging(self.now, touch_after, TOUCH_MAX, &mut ids) else {
+            let Some(slot) = self.buffer.ledger.next_aging(self.now, touch_after, TOUCH_MAX, &mut ids) else {
                 break;
             };
             ids.sort_unstable();
@@ -95,7 +96,7 @@ impl Machine {
         let room = self.control.outgoing().len() < limits.outgoing_bytes_max && !self.is_touching();
         let none = mutation::is(Mutation::LongWorkNotKeptAlive) || mutation::is(Mutation::OwnWorkClaimed);
         let touch = self.cycle.touch_after().filter(|_| room && !none);
-        let touch = touch.and_then(|after| self.ledger.next_aging_at(after));
+        let touch = touch.and_then(|after| self.buffer.ledger.next_aging_at(after));
         let touch = touch.map(|at| Wake { at, why: "show that long work is alive" });
         Wake::earlier(self.cycle.next_wake(), touch)
     }
@@ -179,7 +180,7 @@ impl Machine {
         if claimed == 0 {
             return;
         }
-        let in_flight = usize::try_from(self.ledger.in_flight_of(slot)).unwrap_or(ROWS_MAX);
+        let in_flight = usize::try_from(self.buffer.ledger.in_flight_of(slot)).unwrap_or(ROWS_MAX);
         let rows = claim.asked.saturating_add(in_flight).min(ROWS_MAX);
         self.count_deliveries(Held::new(slot, entries, Origin::Claimed, self.epoch), rows);
     }

@@ -1,84 +1,20 @@
 //! Acks on their way to the server: XACK, in chunks, as the schedule says.
-//!
-//! **Invariant:** a `commit()` speaks of the acks that came before it. Acks that come while it
-//! waits are kept apart until it is done, so that a busy application can't keep it from ending.
 
 use super::command;
 use super::fault::Fault;
 use super::link::{Answer, error_of};
 use super::machine::Machine;
 use super::task::Task;
-use crate::ack::{AckRange, CommitId, Slot};
+use crate::ack::{CommitId, Slot};
 use crate::delivery::Notice;
-use crate::desk::Waiter;
 use crate::mutation::{self, Mutation};
-use crate::request::{Outcome, Ticket};
+use crate::request::Outcome;
 use crate::stream::SeqNo;
 use crate::timer::Wake;
 
 impl Machine {
-    /// The application is done with these.
-    pub(super) fn on_acks(&mut self, ranges: Vec<AckRange>) {
-        match self.desk.waiters.back_mut() {
-            // A close waits for all of them, so it has to know of them.
-            Some(waiter) if self.closing.is_none() => waiter.later.extend(ranges),
-            _ => self.apply_acks(&ranges),
-        }
-    }
-
-    /// Without a group there is nothing to ack; what was handed out before a seek is stale.
-    fn apply_acks(&mut self, ranges: &[AckRange]) {
-        for range in ranges {
-            let report = self.ledger.ack(*range);
-            self.schedule.handle_acked(self.now, report.newly);
-            self.stats.acked += report.newly;
-            self.stats.stale_acks += report.stale;
-        }
-    }
-
-    /// The application took these.
-    pub(super) fn on_taken(&mut self, ranges: &[AckRange]) {
-        if mutation::is(Mutation::AckedWhenTaken) {
-            self.apply_acks(ranges);
-        }
-        if self.acks() {
-            ranges.iter().for_each(|range| self.schedule.handle_taken(self.now, *range));
-        }
-    }
-
-    pub(super) fn on_commit_request(&mut self, ticket: Ticket) {
-        if self.desk.waiters.is_empty() {
-            self.schedule.handle_request(self.now);
-        }
-        self.desk.waiters.push_back(Waiter {
-            ticket,
-            later: Vec::new(),
-            committed_before: self.stats.committed,
-        });
-    }
-
-    /// At a close: everything counts, and what `Delayed` waits for is over.
-    pub(super) fn drain_acks(&mut self) {
-        for waiter in &mut self.desk.waiters {
-            let later = std::mem::take(&mut waiter.later);
-            for range in later {
-                let report = self.ledger.ack(range);
-                self.stats.acked += report.newly;
-            }
-        }
-        while let Some(range) = self.schedule.drain_taken() {
-            let report = self.ledger.ack(range);
-            self.stats.acked += report.newly;
-        }
-        self.schedule.handle_drain(self.now);
-    }
-
     pub(super) fn pump_commits(&mut self) {
-        while let Some(range) = self.schedule.poll_due(self.now) {
-            let report = self.ledger.ack(range);
-            self.schedule.handle_acked(self.now, report.newly);
-            self.stats.acked += report.newly;
-        }
+        self.buffer.handle_time(self.now, &mut self.stats);
         let limits = &self.config.options.limits;
         let (max, patience) = (limits.commit_messages_max, limits.response_timeout);
         let (commits_max, outgoing_max) = (limits.commits_in_flight_max, limits.outgoing_bytes_max);
@@ -86,11 +22,11 @@ impl Machine {
             && !(mutation::is(Mutation::CommitsStarved) && self.flow.records() > 0)
             && self.commits_in_flight() < commits_max
             && self.control.outgoing().len() < outgoing_max
-            && self.schedule.wants_commit(self.now, self.ledger.acked())
+            && self.buffer.schedule.wants_commit(self.now, self.buffer.ledger.acked())
         {
             let mut ids = std::mem::take(&mut self.ids);
             ids.clear();
-            let commit = self.ledger.next_commit(max, &mut ids);
+            let commit = self.buffer.ledger.next_commit(max, &mut ids);
             if let Some(commit) = commit {
                 let (slot, messages) = (commit.slot, ids.len() as u64);
                 let (name, group) = (&self.keys.at(slot).name, &self.config.group);
@@ -100,7 +36,7 @@ impl Machine {
                 }
                 let task = Task::Commit { id: commit.id, slot, messages, tracked };
                 self.control.send(self.now, task, patience, |out| command::ack(out, name, group, &ids));
-                self.schedule.handle_sent(self.now, messages);
+                self.buffer.schedule.handle_sent(self.now, messages);
             }
             self.ids = ids;
             if commit.is_none() {
@@ -111,7 +47,7 @@ impl Machine {
     }
 
     fn commits_in_flight(&self) -> usize {
-        if self.ledger.committing() == 0 {
+        if self.buffer.ledger.committing() == 0 {
             return 0;
         }
         self.control.tasks().filter(|task| matches!(task, Task::Commit { .. })).count()
@@ -121,42 +57,37 @@ impl Machine {
         if self.commits_in_flight() >= self.config.options.limits.commits_in_flight_max {
             return None;
         }
-        self.schedule.next_wake()
+        self.buffer.schedule.next_wake()
     }
 
     /// Nothing that was acked is unknown to the broker.
     pub(super) fn is_committed(&self) -> bool {
-        self.ledger.acked() + self.ledger.committing() == 0
+        self.buffer.ledger.acked() + self.buffer.ledger.committing() == 0
     }
 
     fn answer_waiters(&mut self) {
         while self.is_committed()
-            && let Some(waiter) = self.desk.waiters.pop_front()
+            && let Some((ticket, messages)) = self.buffer.poll_committed(self.now, &mut self.stats)
         {
-            let messages = self.stats.committed - waiter.committed_before;
-            self.done(waiter.ticket, Outcome::Committed { messages });
-            self.apply_acks(&waiter.later);
-            if !self.desk.waiters.is_empty() {
-                self.schedule.handle_request(self.now);
-            }
+            self.desk.done(ticket, Outcome::Committed { messages });
         }
     }
 
     pub(super) fn on_commit(&mut self, id: CommitId, slot: Slot, messages: u64, answer: &Answer) {
         match error_of(answer) {
             None => {
-                self.ledger.committed(id);
-                self.schedule.handle_committed(self.now);
+                self.buffer.ledger.committed(id);
+                self.buffer.schedule.handle_committed(self.now);
                 self.stats.committed += messages;
             }
             // The stream is gone, and the pending list with it: nothing is pending any more.
             Some(words) if matches!(Fault::of(words), Fault::WrongType | Fault::NoGroup) => {
-                self.ledger.committed(id);
+                self.buffer.ledger.committed(id);
                 self.stats.committed += messages;
             }
             Some(words) => {
-                self.ledger.failed(id);
-                self.schedule.handle_failed(self.now, messages);
+                self.buffer.ledger.failed(id);
+                self.buffer.schedule.handle_failed(self.now, messages);
                 let stream = self.keys.at(slot).stream.clone();
                 let error = Fault::of(words).error("XACK", words, self.endpoint(), Some(&stream));
                 self.notice(Notice::Refused { command: "XACK", error });

@@ -3,11 +3,12 @@
 use super::command;
 use super::fault::{Fault, Reaction};
 use super::link::{Answer, State, error_of};
-use super::machine::{CONTROL, Machine, Phase, READER};
+use super::machine::{CONTROL, Machine, READER};
 use super::resp::{End, EndKind, Value};
 use super::task::Task;
 use crate::command::Command;
 use crate::delivery::{Notice, Reason};
+use crate::desk::Phase;
 use crate::error::Error;
 use crate::event::{Cause, ConnId};
 use crate::mutation::{self, Mutation};
@@ -174,10 +175,12 @@ impl Machine {
             }
             Task::Exists { stream, shard } => self.probes.push_back((stream, shard)),
             Task::Look { slot, .. } | Task::Create { slot } => self.look_again(slot),
-            Task::Commit { id, .. } if mutation::is(Mutation::LostAckIsDone) => self.ledger.committed(id),
+            Task::Commit { id, .. } if mutation::is(Mutation::LostAckIsDone) => {
+                self.buffer.ledger.committed(id)
+            }
             Task::Commit { id, messages, .. } => {
-                self.ledger.failed(id);
-                self.schedule.handle_failed(self.now, messages);
+                self.buffer.ledger.failed(id);
+                self.buffer.schedule.handle_failed(self.now, messages);
             }
             Task::Claim(claim) => self.abandon_claim(claim),
             Task::Count(held) => self.deliver_held(held, None),

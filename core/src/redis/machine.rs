@@ -9,13 +9,14 @@ use super::keys::Keys;
 use super::link::{Link, State};
 use super::resp::{Bounds, Chunk};
 use super::task::Origin;
-use crate::ack::{Ledger, Slot};
+use crate::ack::Slot;
+use crate::ack_buffer::AckBuffer;
 use crate::backoff::Backoff;
 use crate::claim::{ClaimOptions, Cycle};
 use crate::command::Command;
 use crate::commit::{AutoCommit, Schedule};
 use crate::delivery::{Delivery, Notice, Reason};
-use crate::desk::Desk;
+use crate::desk::{Close, Desk, Move, Phase};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, RequestError};
 use crate::event::{Cause, ConnId, Event};
@@ -44,19 +45,6 @@ pub(super) struct Config {
     pub(super) generated: bool,
     pub(super) no_ack: bool,
     pub(super) options: ConsumerOptions,
-}
-
-/// How far the consumer is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Phase {
-    /// Errors that an operator could mend are fatal: the caller waits for an answer.
-    Starting,
-    Running,
-    /// Nothing is read any more; see `close`.
-    Closing,
-    /// Nothing happens any more; what the data lane ends with.
-    Ended,
-    Failed(Error),
 }
 
 /// When to read, and how much.
@@ -89,21 +77,6 @@ pub(super) struct Recovery {
     pub(super) came: BTreeMap<u32, usize>,
 }
 
-/// A seek or rewind under way.
-pub(super) struct Move {
-    pub(super) ticket: Ticket,
-    pub(super) to: Start,
-    /// The keys have their positions, or are being asked for them.
-    pub(super) placed: bool,
-}
-
-/// A close under way.
-pub(super) struct Close {
-    pub(super) ticket: Ticket,
-    pub(super) until: Instant,
-    pub(super) departing: bool,
-}
-
 /// A consumer of Redis streams as a pure value. See the [module](super) for how it works and
 /// [`crate::Machine`] for how to drive it.
 pub struct Machine {
@@ -121,8 +94,7 @@ pub struct Machine {
     pub(super) discover_at: Instant,
     pub(super) lag_next: u32,
     pub(super) reads: Reads,
-    pub(super) ledger: Ledger,
-    pub(super) schedule: Schedule,
+    pub(super) buffer: AckBuffer,
     pub(super) cycle: Cycle,
     /// Questions about what is still ours that are without an answer.
     pub(super) touching: usize,
@@ -136,11 +108,8 @@ pub struct Machine {
     /// Reading without the group: by the mode, or since a seek.
     pub(super) real_time: bool,
     pub(super) start: Start,
-    pub(super) paused: bool,
     /// In force; empty is all.
     pub(super) selected: BTreeSet<(StreamKey, ShardId)>,
-    /// From the next seek or rewind on.
-    pub(super) assigned: BTreeSet<(StreamKey, ShardId)>,
     pub(super) lane: VecDeque<Delivery>,
     pub(super) desk: Desk,
     pub(super) moving: Option<Move>,
@@ -237,8 +206,7 @@ impl Machine {
                 counting: 0,
                 stalled: false,
             },
-            ledger: Ledger::new(),
-            schedule: Schedule::new(options.auto_commit, limits.commit_messages_max, Schedule::IDLE),
+            buffer: AckBuffer::new(options.auto_commit, limits.commit_messages_max, Schedule::IDLE),
             cycle,
             touching: 0,
             audits: BTreeMap::new(),
@@ -249,11 +217,9 @@ impl Machine {
             epoch: Epoch(1),
             real_time,
             start: options.start,
-            paused: false,
-            assigned: selected.clone(),
-            selected,
             lane: VecDeque::new(),
-            desk: Desk::new(limits),
+            desk: Desk::new(limits, &streams, selected.clone()),
+            selected,
             moving: None,
             closing: None,
             chunks: Vec::new(),
@@ -438,7 +404,7 @@ impl Contract for Machine {
     }
 
     fn poll_delivery(&mut self) -> Option<Delivery> {
-        if self.paused && !self.is_over() {
+        if self.desk.paused && !self.is_over() {
             return None;
         }
         match self.lane.pop_front() {
@@ -473,15 +439,15 @@ impl Contract for Machine {
     }
 
     fn ack_appetite(&self) -> u64 {
-        if self.acks() { self.schedule.appetite(self.ledger.acked()).max(1) } else { u64::MAX }
+        if self.acks() { self.buffer.schedule.appetite(self.buffer.ledger.acked()).max(1) } else { u64::MAX }
     }
 
     fn stats(&self) -> Stats {
         Stats {
             queued: self.flow.records() as u64,
             queued_bytes: self.flow.bytes() as u64,
-            in_flight: self.ledger.in_flight(),
-            uncommitted: self.ledger.acked() + self.ledger.committing(),
+            in_flight: self.buffer.ledger.in_flight(),
+            uncommitted: self.buffer.ledger.acked() + self.buffer.ledger.committing(),
             shards: self.keys.ready() as u64,
             lag: self.lag(),
             ..self.stats

@@ -13,63 +13,51 @@ use std::time::Duration;
 use super::command;
 use super::keys::KeyState;
 use super::link::State;
-use super::machine::{Close, Machine, Move, Phase};
+use super::machine::Machine;
 use super::setup::start_after;
 use super::task::Task;
 use crate::ack::Slot;
 use crate::command::Command;
 use crate::delivery::{Delivery, Notice};
-use crate::error::{Error, RequestError};
+use crate::desk::{Asked, Close, Move, Phase};
+use crate::error::RequestError;
 use crate::mutation::{self, Mutation};
 use crate::options::Start;
 use crate::request::{Outcome, Request, Ticket};
-use crate::stream::{SeqNo, StreamKey};
+use crate::stream::SeqNo;
 
 impl Machine {
     pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
-        // What was taken may be acked until the close is over.
-        let late = matches!(request, Request::Close { .. })
-            || matches!(request, Request::Ack(_) | Request::Taken(_))
-                && !mutation::is(Mutation::AcksRefusedAtClose);
-        if self.is_over() || (self.closing.is_some() && !late) {
-            return Err(RequestError::Closed);
-        }
-        match request {
-            Request::Ack(ranges) => self.on_acks(ranges),
-            Request::Taken(ranges) => self.on_taken(&ranges),
-            Request::Pause => self.paused = true,
-            Request::Resume => self.paused = false,
-            Request::Assign { stream, shard } => {
-                self.check_subscribed(&stream)?;
-                self.assigned.insert((stream, shard));
+        let is_over = self.is_over();
+        let asked = self.desk.handle(self.now, request, is_over, self.closing.as_mut())?;
+        let ticket = match asked {
+            Asked::Nothing => return Ok(None),
+            Asked::Acks(ranges) => {
+                self.buffer.handle_acks(self.now, ranges, self.closing.is_some(), &mut self.stats);
+                return Ok(None);
             }
-            Request::Unassign { stream, shard } => {
-                self.check_subscribed(&stream)?;
-                if !self.assigned.remove(&(stream.clone(), shard)) {
-                    return Err(RequestError::ConsumerNotAssigned { stream, shard });
-                }
+            Asked::Taken(ranges) => {
+                let counts = self.acks();
+                self.buffer.handle_taken(self.now, &ranges, counts, &mut self.stats);
+                return Ok(None);
             }
-            Request::Commit => {
-                let ticket = self.desk.ticket()?;
-                self.on_commit_request(ticket);
-                return Ok(Some(ticket));
+            Asked::Commit(ticket) => {
+                self.buffer.handle_commit(self.now, ticket, &self.stats);
+                ticket
             }
-            Request::Seek(moment) => return self.on_move(Start::After(moment)).map(Some),
-            Request::Rewind(position) => return self.on_move(Start::From(position)).map(Some),
-            Request::Close { deadline } => return self.on_close(deadline).map(Some),
-        }
-        Ok(None)
+            Asked::Move(ticket, to) => {
+                self.on_move(ticket, to);
+                ticket
+            }
+            Asked::Close(ticket, deadline) => {
+                self.on_close(ticket, deadline);
+                ticket
+            }
+        };
+        Ok(Some(ticket))
     }
 
-    fn check_subscribed(&self, stream: &StreamKey) -> Result<(), RequestError> {
-        match self.keys.streams.iter().any(|known| known.name == *stream) {
-            true => Ok(()),
-            false => Err(RequestError::StreamNotSubscribed { stream: stream.clone() }),
-        }
-    }
-
-    fn on_move(&mut self, to: Start) -> Result<Ticket, RequestError> {
-        let ticket = self.desk.ticket()?;
+    fn on_move(&mut self, ticket: Ticket, to: Start) {
         if let Some(earlier) = self.moving.take() {
             self.done(earlier.ticket, Outcome::Superseded);
         }
@@ -81,7 +69,6 @@ impl Machine {
         }
         self.epoch = self.epoch.next();
         self.moving = Some(Move { ticket, to, placed: false });
-        Ok(ticket)
     }
 
     /// The shard is no longer read, if it was.
@@ -102,9 +89,9 @@ impl Machine {
                     self.flow.handle_taken(batch.len(), batch.bytes());
                     if let Some(range) = batch.ack_range() {
                         if mutation::is(Mutation::PrefetchedAckedAtClose) {
-                            self.ledger.ack(range);
+                            self.buffer.ledger.ack(range);
                         }
-                        self.ledger.withdraw(range);
+                        self.buffer.ledger.withdraw(range);
                     }
                 }
                 other => self.lane.push_back(other),
@@ -126,14 +113,14 @@ impl Machine {
         // A read that is under way is let go first; a lost connection has none.
         if self.phase != Phase::Running || self.reader.waiting() > 0 || !self.is_committed() {
             if !self.is_committed() {
-                self.schedule.handle_request(self.now);
+                self.buffer.schedule.handle_request(self.now);
                 self.pump_commits();
             }
             return;
         }
         let to = moving.to;
         if !mutation::is(Mutation::OldEpochAcked) {
-            self.ledger.revoke_all();
+            self.buffer.ledger.revoke_all();
         }
         for slot in self.keys.slots() {
             self.cycle.remove(slot);
@@ -142,7 +129,7 @@ impl Machine {
         self.real_time = true;
         self.start = to;
         self.reads.full = false;
-        self.selected = self.assigned.clone();
+        self.selected = self.desk.assigned.clone();
         for slot in self.keys.slots() {
             let key = self.keys.at(slot);
             let name = (key.stream.clone(), key.shard);
@@ -182,36 +169,29 @@ impl Machine {
         self.pump_move();
     }
 
-    fn on_close(&mut self, deadline: Duration) -> Result<Ticket, RequestError> {
+    fn on_close(&mut self, ticket: Ticket, deadline: Duration) {
         let until = self.now + deadline;
-        if let Some(closing) = &mut self.closing {
-            // A second close only brings the deadline nearer.
-            closing.until = closing.until.min(until);
-            return Err(RequestError::Closed);
-        }
-        let ticket = self.desk.last_ticket();
         if let Some(earlier) = self.moving.take() {
             self.done(earlier.ticket, Outcome::Superseded);
         }
         if mutation::is(Mutation::AcksDroppedAtClose) {
-            self.ledger.revoke_all();
+            self.buffer.ledger.revoke_all();
         }
         self.withdraw();
-        self.drain_acks();
+        self.buffer.handle_close(self.now, &mut self.stats);
         self.phase = Phase::Closing;
-        self.closing = Some(Close { ticket, until, departing: false });
-        Ok(ticket)
+        self.closing = Some(Close { ticket, until, leaving: false });
     }
 
     pub(super) fn pump_close(&mut self) {
         let Some(closing) = &self.closing else { return };
-        let (until, departing) = (closing.until, closing.departing);
-        let nothing_to_do = !self.acks() || self.ledger.is_empty() && !self.config.generated;
-        let finished = departing && self.control.waiting() == 0;
+        let (until, leaving) = (closing.until, closing.leaving);
+        let nothing_to_do = !self.acks() || self.buffer.ledger.is_empty() && !self.config.generated;
+        let finished = leaving && self.control.waiting() == 0;
         if self.now >= until || nothing_to_do || finished {
             return self.finish(Phase::Ended);
         }
-        if departing || !self.control.is_ready() || self.reader.waiting() > 0 || !self.is_committed() {
+        if leaving || !self.control.is_ready() || self.reader.waiting() > 0 || !self.is_committed() {
             // Without a connection, and with nothing that the broker must know, there is
             // nothing to wait for.
             if !self.control.is_ready() && self.is_committed() {
@@ -220,7 +200,7 @@ impl Machine {
             return;
         }
         if let Some(closing) = &mut self.closing {
-            closing.departing = true;
+            closing.leaving = true;
         }
         if self.config.generated {
             let patience = self.config.options.limits.response_timeout;
@@ -240,11 +220,7 @@ impl Machine {
 
     /// The end, whatever is still open.
     pub(super) fn finish(&mut self, phase: Phase) {
-        let uncommitted = self.ledger.acked() + self.ledger.committing();
-        let error = match &phase {
-            Phase::Failed(error) => error.clone(),
-            _ => Error::Closed,
-        };
+        let uncommitted = self.buffer.ledger.acked() + self.buffer.ledger.committing();
         self.withdraw();
         for link in [&mut self.reader, &mut self.control] {
             if !matches!(link.state, State::Down { .. } | State::Off) {
@@ -252,21 +228,8 @@ impl Machine {
             }
             drop(link.shut(State::Off));
         }
-        let committed = uncommitted == 0;
-        while let Some(waiter) = self.desk.waiters.pop_front() {
-            let messages = self.stats.committed - waiter.committed_before;
-            let outcome = match committed && matches!(phase, Phase::Ended) {
-                true => Outcome::Committed { messages },
-                false => Outcome::Failed(error.clone()),
-            };
-            self.done(waiter.ticket, outcome);
-        }
-        if let Some(moving) = self.moving.take() {
-            self.done(moving.ticket, Outcome::Failed(error));
-        }
-        if let Some(closing) = self.closing.take() {
-            self.done(closing.ticket, Outcome::Closed { uncommitted });
-        }
+        let commits = self.buffer.drain_commits(&self.stats);
+        self.desk.end(&phase, uncommitted, commits, self.moving.take(), self.closing.take());
         self.phase = phase;
     }
 }

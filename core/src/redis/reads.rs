@@ -15,11 +15,12 @@ use super::command::{self, Ask};
 use super::fault::{Fault, Reaction, named_key};
 use super::keys::KeyState;
 use super::link::{Answer, error_of};
-use super::machine::{Machine, Phase, READER, Recovery, UNBLOCK_AFTER};
+use super::machine::{Machine, READER, Recovery, UNBLOCK_AFTER};
 use super::resp::Chunk;
 use super::task::{Held, Read, Task};
 use crate::ack::Slot;
 use crate::delivery::{Delivery, Notice, Reason};
+use crate::desk::Phase;
 use crate::flow::Blocked;
 use crate::message::{Batch, Entries, Source};
 use crate::mutation::{self, Mutation};
@@ -38,7 +39,7 @@ impl Machine {
     pub(super) fn pump_reads(&mut self) {
         let idle = !self.reader.is_ready()
             || self.phase != Phase::Running
-            || self.paused
+            || self.desk.paused
             || self.moving.is_some()
             || self.now < self.reads.hold_until
             || self.reads.counting > 0;
@@ -54,7 +55,7 @@ impl Machine {
         // Without a group the next read needs the last position of the one before.
         let depth = if self.reads.full && !self.real_time { 2 } else { 1 };
         while self.reader.waiting() < depth {
-            let unacked = self.ledger.len();
+            let unacked = self.buffer.ledger.len();
             if !self.flow.wants_ask(unacked) {
                 self.tell_why_nothing_is_asked(unacked);
                 return;
@@ -111,7 +112,7 @@ impl Machine {
 
     /// Asks for own pending entries, of all keys that need it.
     fn recover(&mut self) {
-        let unacked = self.ledger.len();
+        let unacked = self.buffer.ledger.len();
         // They are pending already: what is un-acked doesn't count, only the lane's room does.
         if !self.flow.wants_ask(unacked.min(self.flow.records() as u64)) {
             return;
@@ -236,7 +237,7 @@ impl Machine {
 
     /// Whether an entry is being processed here, or waits to be.
     pub(super) fn is_ours(&self, slot: Slot, seq: SeqNo) -> bool {
-        self.ledger.contains(slot, seq) || self.reads.held.contains(&(slot.0, seq))
+        self.buffer.ledger.contains(slot, seq) || self.reads.held.contains(&(slot.0, seq))
     }
 
     /// The same, or it was committed since own pending entries began to be read: an answer that
@@ -255,7 +256,12 @@ impl Machine {
     pub(super) fn deliver(&mut self, slot: Slot, entries: Entries) {
         let (records, bytes) = (entries.index.len(), entries.data.len());
         let segment = self.acks().then(|| {
-            self.ledger.deliver(self.now, slot, self.epoch, entries.index.iter().map(|entry| entry.seq))
+            self.buffer.ledger.deliver(
+                self.now,
+                slot,
+                self.epoch,
+                entries.index.iter().map(|entry| entry.seq),
+            )
         });
         self.note_high(slot, entries.index.last().map(|entry| entry.seq));
         let key = self.keys.at(slot);
@@ -362,7 +368,7 @@ impl Machine {
         let Some(Task::Read(read)) = self.reader.front() else { return false };
         let stale = read.version != self.keys.version() && self.keys.is_settled();
         read.blocks
-            && (self.paused
+            && (self.desk.paused
                 || self.moving.is_some()
                 || self.phase == Phase::Closing
                 || stale
