@@ -17,7 +17,8 @@ pub struct Limits {
     /// again at half. Default 4 MiB; reached to within one read.
     pub lane_bytes_max: usize,
     /// Messages that the application holds un-acked, or that wait to be committed, before no
-    /// more are asked for. Default 1,048,576, each about 17 bytes.
+    /// more are asked for. Default 1,048,576, each about 17 bytes; on Kafka, where offsets follow
+    /// each other, less than one.
     pub unacked_max: usize,
     /// Requests whose outcome is still open. Default 1,024.
     pub requests_max: usize,

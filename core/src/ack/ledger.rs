@@ -5,6 +5,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::segment::{Part, Segment};
+use super::seqs::Seqs;
 use super::slot::{Segments, SlotState};
 use super::{AckRange, SegmentId, Slot, Steps};
 use crate::stream::{Epoch, SeqNo};
@@ -99,9 +100,9 @@ impl Ledger {
     ) -> SegmentId {
         let id = SegmentId(self.next_segment);
         self.next_segment += 1;
-        let seqs: Box<[SeqNo]> = seqs.take(u32::MAX as usize).collect();
-        self.steps.add(seqs.len());
-        if seqs.is_empty() {
+        let seqs = Seqs::new(seqs);
+        self.steps.add(seqs.len() as usize);
+        if seqs.len() == 0 {
             return id;
         }
         let mut segment = Box::new(Segment::new(slot, epoch, now, seqs, self.steps.clone()));
@@ -334,9 +335,7 @@ impl Ledger {
         }
         let (runs, singles) = state.up_to(seq);
         for id in runs {
-            let end = self.segments.get(&id).map_or(0, |segment| {
-                segment.seqs().partition_point(|&own| own <= seq).try_into().unwrap_or(u32::MAX)
-            });
+            let end = self.segments.get(&id).map_or(0, |segment| segment.seqs().count_through(seq));
             self.retire(slot, id, 0, end);
         }
         for (id, at) in singles {

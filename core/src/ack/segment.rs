@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use smallvec::SmallVec;
 
+use super::seqs::Seqs;
 use super::{Slot, Steps};
 use crate::stream::{Epoch, SeqNo};
 use crate::time::Instant;
@@ -54,16 +55,15 @@ pub(super) struct Segment {
     /// Words with acked messages, in the order of their first acks; not kept for a single word.
     ready: VecDeque<u32>,
     words: SmallVec<[Word; 1]>,
-    seqs: Box<[SeqNo]>,
+    seqs: Seqs,
     steps: Steps,
 }
 
 impl Segment {
-    pub(super) fn new(slot: Slot, epoch: Epoch, now: Instant, seqs: Box<[SeqNo]>, steps: Steps) -> Self {
-        // The ledger takes no more than this, so the cast below is exact.
-        let open = seqs.len().min(u32::MAX as usize) as u32;
+    pub(super) fn new(slot: Slot, epoch: Epoch, now: Instant, seqs: Seqs, steps: Steps) -> Self {
+        let open = seqs.len();
         let mut words: SmallVec<[Word; 1]> =
-            SmallVec::from_elem(Word::default(), seqs.len().div_ceil(BITS as usize));
+            SmallVec::from_elem(Word::default(), open.div_ceil(BITS) as usize);
         if let (Some(last), used @ 1..) = (words.last_mut(), open % BITS) {
             last.gone = !mask(0, used);
         }
@@ -86,10 +86,10 @@ impl Segment {
     }
 
     pub(super) fn len(&self) -> u32 {
-        self.seqs.len() as u32
+        self.seqs.len()
     }
 
-    pub(super) fn seqs(&self) -> &[SeqNo] {
+    pub(super) fn seqs(&self) -> &Seqs {
         &self.seqs
     }
 
@@ -107,7 +107,7 @@ impl Segment {
         let word = self.words.get(self.open_hint as usize)?;
         // Where the hinted word is full, so are all: the hint moves with each change.
         let at = self.open_hint * BITS + word.open().trailing_zeros();
-        self.seqs.get(at as usize).copied()
+        self.seqs.get(at)
     }
 
     /// Marks `start..end` acked and tells how many were in flight; `changed` hears of each, if
@@ -293,11 +293,11 @@ fn lowest(bits: u64, n: usize) -> u64 {
 }
 
 /// Calls `changed` for each bit of `mask`.
-fn each(mask: u64, word: u32, seqs: &[SeqNo], changed: &mut impl FnMut(SeqNo, u32)) {
+fn each(mask: u64, word: u32, seqs: &Seqs, changed: &mut impl FnMut(SeqNo, u32)) {
     let mut rest = mask;
     while rest != 0 {
         let at = word * BITS + rest.trailing_zeros();
-        if let Some(&seq) = seqs.get(at as usize) {
+        if let Some(seq) = seqs.get(at) {
             changed(seq, at);
         }
         rest &= rest - 1;

@@ -89,10 +89,10 @@ impl SlotState {
 
     /// Takes up a segment that was just made; not an empty one.
     pub(super) fn insert(&mut self, id: SegmentId, segment: &mut Segment) {
-        let (Some(&first), Some(&last)) = (segment.seqs().first(), segment.seqs().last()) else { return };
-        let ascends = segment.seqs().is_sorted_by(|a, b| a < b);
+        let (Some(first), Some(last)) = (segment.seqs().first(), segment.seqs().last()) else { return };
+        let ascends = segment.seqs().ascend();
         if segment.epoch == self.epoch {
-            let highest = if ascends { Some(last) } else { segment.seqs().iter().max().copied() };
+            let highest = if ascends { Some(last) } else { segment.seqs().iter().max() };
             self.highest = self.highest.max(highest);
             if ascends {
                 self.hand_out_again(first, last);
@@ -105,7 +105,7 @@ impl SlotState {
         let before = self.runs.range(..=last).next_back().map(|(_, run)| run);
         if !ascends || before.is_some_and(|run| run.last >= first) {
             segment.aside = true;
-            let singles = segment.seqs().iter().zip(0..).map(|(&seq, at)| (seq, id, at));
+            let singles = segment.seqs().iter().zip(0..).map(|(seq, at)| (seq, id, at));
             self.singles.extend(singles.clone());
             self.open_singles.extend(singles);
             return;
@@ -156,7 +156,7 @@ impl SlotState {
         if segment.open == 0 {
             self.aging.remove(&(segment.touched, id));
             if let (false, Some(first)) = (segment.aside, segment.seqs().first()) {
-                self.open_runs.remove(first);
+                self.open_runs.remove(&first);
             }
         }
     }
@@ -166,7 +166,7 @@ impl SlotState {
         if segment.aside {
             return;
         }
-        let Some(&first) = segment.seqs().first() else { return };
+        let Some(first) = segment.seqs().first() else { return };
         let Some(gone) = self.runs.remove(&first) else { return };
         self.steps.add(1);
         if let Some((_, run)) = self.runs.range_mut(..first).next_back()
@@ -184,8 +184,7 @@ impl SlotState {
                 return None;
             }
             let segment = segments.get(&run.id)?;
-            let at = segment.seqs().binary_search(&seq).ok()?;
-            Some(segment.holds(at as u32))
+            Some(segment.holds(segment.seqs().find(seq)?))
         };
         in_run() == Some(true) || self.singles_of(seq).next().is_some()
     }
@@ -226,8 +225,11 @@ impl SlotState {
             return Some(run.through);
         }
         let seqs = segments.get(&run.id)?.seqs();
-        let count = seqs.partition_point(|&seq| seq < limit);
-        seqs.get(count.checked_sub(1)?).copied()
+        let before = limit.previous();
+        if limit == before {
+            return None;
+        }
+        seqs.get(seqs.count_through(before).checked_sub(1)?)
     }
 
     /// The segments with a message up to `seq`, and the single messages up to it.
