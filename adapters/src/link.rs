@@ -110,9 +110,10 @@ impl Default for Room {
 }
 
 impl Room {
-    /// Never without room: a read into none looks like the end of the connection.
+    /// Never without room: a read into none looks like the end of the connection. Room that the
+    /// machine made is for what it knows is to come: it is filled first.
     fn make(&self, buffer: &mut BytesMut) {
-        if buffer.capacity() - buffer.len() < self.size / 2 {
+        if buffer.capacity() - buffer.len() < (self.size / 2).min(READ_MIN) {
             buffer.reserve(self.size);
         }
     }

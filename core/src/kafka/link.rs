@@ -233,7 +233,17 @@ impl Link {
         if let Some(prefix) = self.incoming.first_chunk() {
             let length = usize::try_from(i32::from_be_bytes(*prefix)).unwrap_or(0);
             let missing = length.saturating_add(prefix.len()).saturating_sub(self.incoming.len());
-            self.incoming.reserve(missing.min(ROOM_MAX));
+            // And a little more: a driver makes room by itself where there is hardly any left, which
+            // would move all of it just before its end.
+            self.incoming.reserve(missing.min(ROOM_MAX) + HEAD);
+        }
+    }
+
+    /// What follows a large response would keep its whole buffer from being freed, and be moved out of
+    /// it once it is known how long it is: so it begins in a small one.
+    fn begin_anew_after(&mut self, frame: &Bytes) {
+        if self.incoming.is_empty() && frame.len() > HEAD {
+            self.incoming = BytesMut::with_capacity(HEAD);
         }
     }
 
@@ -253,14 +263,52 @@ impl Link {
             return Err(Error::Protocol(text.into()));
         }
         self.front_since = now;
+        self.begin_anew_after(&frame);
         Ok(Some(Response { task: front.task, version: front.version, frame }))
     }
 }
 
 /// Bytes that are reserved for the rest of a response at once.
 const ROOM_MAX: usize = 2 << 20;
+/// Bytes of room for the beginning of a response; as much as a driver wants to have at least.
+const HEAD: usize = 16 << 10;
 
 /// The bytes are not what the protocol says.
 pub(super) fn broken(error: wire::WireError) -> Error {
     Error::Protocol(error.to_string().into())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::kafka::wire::HeartbeatRequest;
+
+    #[test]
+    fn a_large_response_has_a_buffer_of_its_size_and_leaves_none_behind() {
+        let now = Instant::ZERO;
+        let mut link = Link::new(0, Backoff::new(Duration::from_millis(1), Duration::from_secs(1)));
+        let request = HeartbeatRequest::default();
+        link.send(now, "test", 0, &request, Task::CreateTopics, Duration::from_secs(1));
+        let length = 1 << 20;
+        let mut frame = BytesMut::new();
+        frame.extend_from_slice(&i32::try_from(length).unwrap().to_be_bytes());
+        frame.resize(4 + length, 0);
+        // As a socket gives them: into the room that there is, and a driver makes some where there
+        // is little.
+        let mut response = None;
+        while !frame.is_empty() {
+            if link.incoming.capacity() - link.incoming.len() < HEAD {
+                link.incoming.reserve(HEAD);
+            }
+            let room = link.incoming.capacity() - link.incoming.len();
+            link.incoming.extend_from_slice(&frame.split_to(room.min(frame.len())));
+            assert!(link.incoming.capacity() <= 4 + length + 2 * HEAD, "{}", link.incoming.capacity());
+            response = link.next_response(now, usize::MAX).unwrap();
+        }
+        assert_eq!(response.unwrap().frame.len(), length);
+        assert!(link.incoming.capacity() <= HEAD, "{}", link.incoming.capacity());
+    }
 }
