@@ -36,7 +36,7 @@ static ALLOCATOR: Counting = Counting;
 /// Measures tidegate and its peers against one Apache Kafka broker, started for the occasion.
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Records of 100 bytes; of 1 KiB there are a quarter as many [default: 2,000,000; quick: 200,000]
+    /// Records of 100 bytes; of 1 KiB there are a quarter as many [default: 5,000,000; quick: 200,000]
     #[arg(long)]
     records: Option<u64>,
     /// Rounds; the table shows medians [default: 3; quick: 1]
@@ -119,7 +119,7 @@ fn compare(arguments: &Arguments) -> Result<(), Failure> {
     for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register(signal, Arc::clone(&stop))?;
     }
-    let (records, runs) = if arguments.quick { (200_000, 1) } else { (2_000_000, 3) };
+    let (records, runs) = if arguments.quick { (200_000, 1) } else { (5_000_000, 3) };
     let plan = Plan {
         records: arguments.records.unwrap_or(records).max(1),
         runs: arguments.runs.unwrap_or(runs).max(1),

@@ -423,9 +423,9 @@ impl Machine {
         if response.error_code != 0 {
             let words = match response.mechanisms.join(", ") {
                 none if none.is_empty() => "it takes no login here (no SASL on this port)".to_owned(),
-                offered => format!("PLAIN is not offered, but {offered}"),
+                offered => format!("PLAIN is not offered, but {}", self.conceal(&offered)),
             };
-            return Err(self.login_error(number, &words));
+            return Err(self.login_error(number, words));
         }
         let (now, patience) = (self.now, self.response_timeout());
         let client_id = self.config.options.kafka.client_id.clone();
@@ -446,21 +446,24 @@ impl Machine {
         let response = wire::read_response::<SaslAuthenticateRequest>(frame, version).map_err(broken)?;
         if response.error_code != 0 {
             let words = response.error_message.unwrap_or_else(|| ErrorCode(response.error_code).to_string());
-            return Err(self.login_error(number, &words));
+            let words = self.conceal(&words);
+            return Err(self.login_error(number, words));
         }
         self.greeted(number);
         Ok(())
     }
 
-    /// In the broker's words, but never with the password.
-    fn login_error(&self, number: u16, words: &str) -> Error {
-        let endpoint = self.links[usize::from(number)].endpoint.clone();
-        let secret = self.config.options.login.as_ref().map_or("", |login| login.password.reveal());
-        let message = match secret {
+    /// A broker's words, but never with the password.
+    fn conceal(&self, words: &str) -> String {
+        match self.config.options.login.as_ref().map_or("", |login| login.password.reveal()) {
             "" => words.to_owned(),
             secret => words.replace(secret, &"*".repeat(secret.len())),
-        };
-        Error::Login { endpoint: endpoint.unwrap_or_else(|| Endpoint::tcp("?", 0)), message: message.into() }
+        }
+    }
+
+    fn login_error(&self, number: u16, words: String) -> Error {
+        let endpoint = self.links[usize::from(number)].endpoint.clone();
+        Error::Login { endpoint: endpoint.unwrap_or_else(|| Endpoint::tcp("?", 0)), message: words.into() }
     }
 
     fn greeted(&mut self, number: u16) {

@@ -183,6 +183,9 @@ fn who_may_not_is_told_what_and_who_may_reads() {
     let plain = url.replace(&format!("{login}@"), "");
     let done = run(&["consume", &plain]);
     is_refused(&done, &[]);
+    // A login where none is taken. The words are our own: nothing in them is the password.
+    let done = run(&["consume", &format!("kafka://tide:port@{}/{topic}", cluster.bootstrap())]);
+    is_fatal(&done, &["no SASL on this port"]);
 
     // No right to anything, then to one of the two, then to both. Whoever is refused must know what to
     // ask for, so the line names it.
