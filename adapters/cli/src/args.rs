@@ -358,12 +358,11 @@ pub(crate) fn read() -> Cli {
 }
 
 /// Says what is wrong with the usage, as clap would, and ends the process with status 2.
-pub(crate) fn refuse(what: impl std::fmt::Display) -> ! {
+pub(crate) fn refuse(command: &str, what: impl std::fmt::Display) -> ! {
     use clap::CommandFactory as _;
     let mut cli = Cli::command();
     cli.build();
-    let command = cli.find_subcommand_mut("consume");
-    match command {
+    match cli.find_subcommand_mut(command) {
         Some(command) => command.error(clap::error::ErrorKind::ValueValidation, what).exit(),
         None => std::process::exit(2),
     }

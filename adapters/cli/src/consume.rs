@@ -51,19 +51,20 @@ pub(crate) fn run(consume: Consume) -> Result<(), Fatal> {
 fn check(consume: &Consume) -> (StreamUrl, ConsumerOptions) {
     match consume.runtime {
         Runtime::Tokio => {}
-        Runtime::AsyncStd => args::refuse("--runtime async-std: not in this build; use tokio"),
-        Runtime::Smol => args::refuse("--runtime smol: not in this build; use tokio"),
+        Runtime::AsyncStd => args::refuse("consume", "--runtime async-std: not in this build; use tokio"),
+        Runtime::Smol => args::refuse("consume", "--runtime smol: not in this build; use tokio"),
     }
     let url: StreamUrl = match consume.url.parse() {
         Ok(url) => url,
-        Err(error) => args::refuse(format_args!("wrong URL: {error}")),
+        Err(error) => args::refuse("consume", format_args!("wrong URL: {error}")),
     };
     let kafka = match (url.backend(), consume.kafka.given().first()) {
-        (Backend::Kafka, _) => consume.kafka.options().unwrap_or_else(|wrong| args::refuse(wrong)),
+        (Backend::Kafka, _) => consume.kafka.options().unwrap_or_else(|wrong| args::refuse("consume", wrong)),
         (_, None) => KafkaOptions::default(),
-        (backend, Some(option)) => {
-            args::refuse(format_args!("{option} is for Kafka only: leave it out with a {backend}:// URL"))
-        }
+        (backend, Some(option)) => args::refuse(
+            "consume",
+            format_args!("{option} is for Kafka only: leave it out with a {backend}:// URL"),
+        ),
     };
     let mut options = ConsumerOptions::new(consume.mode.mode())
         .auto_commit(consume.auto_commit())
@@ -75,7 +76,7 @@ fn check(consume: &Consume) -> (StreamUrl, ConsumerOptions) {
     }
     if let Some(group) = &consume.group {
         if consume.mode.mode() == ConsumerMode::RealTime {
-            args::refuse("--group needs --mode load-balanced or --mode resumable");
+            args::refuse("consume", "--group needs --mode load-balanced or --mode resumable");
         }
         options = options.group(group.as_str());
     }
@@ -84,17 +85,20 @@ fn check(consume: &Consume) -> (StreamUrl, ConsumerOptions) {
     }
     if let Some(from) = consume.from {
         let start = from.start(url.backend());
-        options = options.start(start.unwrap_or_else(|wrong| args::refuse(wrong)));
+        options = options.start(start.unwrap_or_else(|wrong| args::refuse("consume", wrong)));
     }
     for args::Shard { stream, shard } in &consume.shards {
         let stream = StreamKey::from(stream.as_str());
         if !url.streams().contains(&stream) {
-            args::refuse(format_args!("--shard {stream}:{shard}: the URL doesn't name the stream {stream}"));
+            args::refuse(
+                "consume",
+                format_args!("--shard {stream}:{shard}: the URL doesn't name the stream {stream}"),
+            );
         }
         options = options.shard(stream, *shard);
     }
     if let Err(error) = options.check() {
-        args::refuse(error);
+        args::refuse("consume", error);
     }
     (url, options)
 }

@@ -5,9 +5,12 @@ use std::time::{Duration, SystemTime};
 
 use clap::{Args, ValueEnum};
 use rustix::process::{Resource, getrlimit, setrlimit};
-use tidegate_sim::redis::{Config, Redis, Version};
+use tidegate_sim::broker::Broker as Model;
+use tidegate_sim::kafka::{self, Kafka};
+use tidegate_sim::redis::{self, Redis, Version};
 use tidegate_sim::serve::{Options, Server, StartError};
 
+use crate::args;
 use crate::fatal::Fatal;
 use crate::say;
 use crate::stop::Stop;
@@ -20,17 +23,20 @@ Examples:
     tidegate serve redis --port 6379 --version 7.2
   A cluster of three, at the ports 7000 to 7002:
     tidegate serve redis --nodes 3 --port 7000
+  A Kafka of three brokers, whose topics come with six partitions when they are written to:
+    tidegate serve kafka --nodes 3 --partitions 6
   In a script:
     tidegate serve redis >url & until [ -s url ]; do sleep 0.1; done
     tidegate consume \"$(head -1 url)/orders\" --create
 
-Streams and what goes with them (SET, DEL, EXPIRE, MULTI, CLIENT …), in RESP2 and RESP3, with
-blocking reads; what it doesn't know it answers with Redis's own error. All is kept in memory,
+Redis: streams and what goes with them (SET, DEL, EXPIRE, MULTI, CLIENT …), in RESP2 and RESP3, with
+blocking reads; what it doesn't know it answers with Redis's own error. Kafka: topics, records
+and positions as Apache Kafka 4.3 has them; no groups yet. All is kept in memory,
 without a limit, and gone when it ends, which it does at SIGINT or SIGTERM. It listens on
 127.0.0.1 alone. A client is disconnected that sends half a command of more than 64 MiB, or
 leaves as much unread.
 
-stdout gets one line for each node, redis://127.0.0.1:PORT, as soon as it takes connections.
+stdout gets one line for each node, redis://127.0.0.1:PORT or kafka://127.0.0.1:PORT, as soon as it takes connections.
 
 Exit status: 0 ended by a signal, 1 a fatal error (the port is in use), 2 wrong usage.
 ";
@@ -48,11 +54,16 @@ pub(crate) struct Serve {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     port: Option<u16>,
 
-    /// Answer as this version of Redis does, where versions differ.
-    #[arg(long, value_enum, default_value_t = Answers::V7_0)]
-    version: Answers,
+    /// Answer as this version of Redis does, where versions differ [default: 7.0].
+    #[arg(long, value_enum)]
+    version: Option<Answers>,
 
-    /// How many nodes share the hash slots; one is a server without a cluster.
+    /// How many partitions a topic of Kafka has that comes by itself [default: 1].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    partitions: Option<u16>,
+
+    /// How many nodes share the hash slots, or brokers the topics; one Redis is a server without a
+    /// cluster.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1000))]
     nodes: u16,
 }
@@ -60,7 +71,6 @@ pub(crate) struct Serve {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Broker {
     Redis,
-    /// Not supported yet.
     Kafka,
 }
 
@@ -88,27 +98,59 @@ impl Answers {
 }
 
 pub(crate) fn run(serve: &Serve) -> Result<(), Fatal> {
-    if serve.broker == Broker::Kafka {
-        return Err(Fatal::new("a model Kafka is not supported yet: this build serves redis"));
+    let nodes = usize::from(serve.nodes);
+    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    match serve.broker {
+        Broker::Redis if serve.partitions.is_some() => {
+            args::refuse("serve", "--partitions is for Kafka: leave it out")
+        }
+        Broker::Redis => {
+            let version = serve.version.unwrap_or(Answers::V7_0).version();
+            let config = redis::Config {
+                version,
+                nodes,
+                cluster: nodes > 1,
+                unix_ms_at_origin: u64::try_from(unix.as_millis()).unwrap_or_default(),
+                ..redis::Config::default()
+            };
+            let server = start(serve, |port| Redis::new(redis::Config { port, ..config }))?;
+            carry_on(&server, "redis", &format!("Redis {}", version.number()))
+        }
+        Broker::Kafka if serve.version.is_some() => {
+            args::refuse("serve", "--version is for Redis: the model Kafka answers as 4.3; leave it out")
+        }
+        Broker::Kafka => {
+            let config = kafka::Config {
+                nodes,
+                partitions: serve.partitions.unwrap_or(1).into(),
+                unix_ms_at_origin: i64::try_from(unix.as_millis()).unwrap_or_default(),
+                ..kafka::Config::default()
+            };
+            let server = start(serve, |port| Kafka::new(kafka::Config { port, ..config }))?;
+            carry_on(&server, "kafka", "Apache Kafka 4.3, without groups yet")
+        }
     }
-    let server = start(serve)?;
+}
+
+fn carry_on<B: Model + Send + 'static>(server: &Server<B>, scheme: &str, whose: &str) -> Result<(), Fatal> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| Fatal::new(format_args!("can't start the runtime: {error}")))?;
-    runtime.block_on(until_signal(serve, &server))
+    runtime.block_on(until_signal(server, scheme, whose))
 }
 
-async fn until_signal(serve: &Serve, server: &Server<Redis>) -> Result<(), Fatal> {
+async fn until_signal<B: Model + Send + 'static>(
+    server: &Server<B>,
+    scheme: &str,
+    whose: &str,
+) -> Result<(), Fatal> {
     // Before the first line: who has read it may end this.
     let stop =
         Stop::on_signals().map_err(|error| Fatal::new(format_args!("can't listen to signals: {error}")))?;
     // One URL a line, a node each, for scripts.
-    say::data(server.addrs().iter().map(|addr| format!("redis://{addr}\n")).collect::<String>())?;
-    say::line(format_args!(
-        "serving: a model of Redis {}; all that it holds is gone at its end",
-        serve.version.version().number()
-    ));
+    say::data(server.addrs().iter().map(|addr| format!("{scheme}://{addr}\n")).collect::<String>())?;
+    say::line(format_args!("serving: a model of {whose}; all that it holds is gone at its end"));
     loop {
         tokio::select! {
             () = stop.wait() => return Ok(()),
@@ -122,20 +164,10 @@ async fn until_signal(serve: &Serve, server: &Server<Redis>) -> Result<(), Fatal
     }
 }
 
-fn start(serve: &Serve) -> Result<Server<Redis>, Fatal> {
+fn start<B: Model + Send + 'static>(serve: &Serve, make: impl FnOnce(u16) -> B) -> Result<Server<B>, Fatal> {
     let options = Options::default();
     allow_files(options.connections);
-    let nodes = usize::from(serve.nodes);
-    let unix = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let config = Config {
-        version: serve.version.version(),
-        nodes,
-        cluster: nodes > 1,
-        unix_ms_at_origin: u64::try_from(unix.as_millis()).unwrap_or_default(),
-        ..Config::default()
-    };
-    let first = serve.port.unwrap_or(0);
-    let started = Server::start_with(nodes, first, options, |port| Redis::new(Config { port, ..config }));
+    let started = Server::start_with(serve.nodes.into(), serve.port.unwrap_or(0), options, make);
     started.map_err(|error| match error {
         StartError::Bind { at, cause } if cause.kind() == io::ErrorKind::AddrInUse => {
             Fatal::new(format_args!(

@@ -18,6 +18,7 @@ macro_rules! all_messages {
             OffsetCommitRequest OffsetCommitResponse
             OffsetFetchRequest OffsetFetchResponse
             OffsetForLeaderEpochRequest OffsetForLeaderEpochResponse
+            ProduceRequest ProduceResponse
             RequestHeader ResponseHeader
             SaslAuthenticateRequest SaslAuthenticateResponse
             SaslHandshakeRequest SaslHandshakeResponse

@@ -79,7 +79,7 @@ fn keys() -> BTreeMap<&'static str, i16> {
         ApiVersionsRequest ConsumerGroupHeartbeatRequest CreateTopicsRequest FetchRequest
         FindCoordinatorRequest HeartbeatRequest JoinGroupRequest LeaveGroupRequest ListOffsetsRequest
         MetadataRequest OffsetCommitRequest OffsetFetchRequest OffsetForLeaderEpochRequest
-        SaslAuthenticateRequest SaslHandshakeRequest ShareAcknowledgeRequest ShareFetchRequest
+        ProduceRequest SaslAuthenticateRequest SaslHandshakeRequest ShareAcknowledgeRequest ShareFetchRequest
         ShareGroupHeartbeatRequest SyncGroupRequest
     }
 }

@@ -156,6 +156,7 @@ pub mod campaign;
 mod explore;
 mod handled;
 pub mod history;
+pub mod kafka;
 pub mod oracle;
 pub mod redis;
 mod seed;

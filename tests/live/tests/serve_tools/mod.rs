@@ -1,4 +1,4 @@
-//! `tidegate serve redis` as a process, and the clients that are no crates.
+//! `tidegate serve` as a process, and the clients that are no crates.
 #![allow(dead_code, reason = "each test executable uses a part of it")]
 
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 
 use tidegate_live::{Client, peak_memory_kib, tidegate};
 
-/// A running `tidegate serve redis`, killed when dropped.
+/// A running `tidegate serve`, killed when dropped.
 pub(crate) struct Served {
     child: Child,
     url: String,
@@ -26,14 +26,21 @@ impl Served {
         Self::from(command)
     }
 
-    /// By a command that becomes `tidegate serve redis`.
+    /// A Kafka.
+    pub(crate) fn kafka(args: &[&str]) -> Self {
+        let mut command = Command::new(tidegate());
+        command.args(["serve", "kafka"]).args(args);
+        Self::from(command)
+    }
+
+    /// By a command that becomes `tidegate serve`.
     pub(crate) fn from(mut command: Command) -> Self {
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut url = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut url).unwrap();
         let url = url.trim_end().to_owned();
-        assert!(url.starts_with("redis://127.0.0.1:"), "{url}");
+        assert!(url.contains("://127.0.0.1:"), "{url}");
         Self { child, url }
     }
 

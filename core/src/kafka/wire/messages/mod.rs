@@ -21,6 +21,7 @@ mod metadata;
 mod offset_commit;
 mod offset_fetch;
 mod offset_for_leader_epoch;
+mod produce;
 mod sasl_authenticate;
 mod sasl_handshake;
 mod share_acknowledge;
@@ -84,6 +85,11 @@ pub use offset_for_leader_epoch::{
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochRequestTopic,
     OffsetForLeaderEpochResponse, OffsetForLeaderEpochResponseEpochEndOffset,
     OffsetForLeaderEpochResponseTopic,
+};
+pub use produce::{
+    ProduceRequest, ProduceRequestPartitionData, ProduceRequestTopicData, ProduceResponse,
+    ProduceResponseBatchIndexAndErrorMessage, ProduceResponseLeaderIdAndEpoch, ProduceResponseNodeEndpoint,
+    ProduceResponsePartition, ProduceResponseTopic,
 };
 pub use sasl_authenticate::{SaslAuthenticateRequest, SaslAuthenticateResponse};
 pub use sasl_handshake::{SaslHandshakeRequest, SaslHandshakeResponse};

@@ -1,0 +1,139 @@
+//! The contract of a broker: events in, commands out.
+
+use bytes::{Buf, Bytes, BytesMut};
+use tidegate_core::timer::Wake;
+use tidegate_core::{Endpoint, Instant};
+
+use super::Kafka;
+use super::peer::Peer;
+use crate::broker::{Broker, BrokerCommand, BrokerEvent, Fact, PeerId};
+
+/// Bytes that a peer has not read yet, above which no request of it is looked at.
+const UNREAD: usize = 8 << 20;
+
+impl Kafka {
+    /// Answers what can be answered.
+    fn settle(&mut self) {
+        while let Some(id) = self.restless.pop_first() {
+            self.look_after(id);
+            while let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.outgoing.len() <= UNREAD) {
+                let node = peer.node;
+                let Some(frame) = peer.next_frame() else { break };
+                let appended = self.ends();
+                if !self.serve(id, node, frame)
+                    && let Some(peer) = self.peers.get_mut(&id)
+                {
+                    peer.broken = true;
+                }
+                if self.ends() != appended {
+                    self.rouse();
+                }
+                self.look_after(id);
+            }
+            self.say(id);
+        }
+    }
+
+    /// Grows with each record and each topic.
+    fn ends(&self) -> (u64, usize) {
+        (self.written, self.topics.names().count())
+    }
+
+    /// The commands for what became of a peer.
+    fn say(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if !peer.outgoing.is_empty() && !peer.write_said {
+            peer.write_said = true;
+            self.commands.push_back(BrokerCommand::Write { peer: id });
+        }
+        if peer.broken {
+            self.commands.push_back(BrokerCommand::Close { peer: id });
+        }
+    }
+
+    fn next_wake(&self) -> Option<Wake> {
+        let until = self.peers.values().filter_map(|peer| Some(peer.parked.as_ref()?.until)).min()?;
+        Some(Wake { at: until, why: "fetch ends" })
+    }
+}
+
+impl Broker for Kafka {
+    fn endpoints(&self) -> &[Endpoint] {
+        self.nodes.endpoints()
+    }
+
+    fn accepts(&self, node: usize) -> bool {
+        i32::try_from(node).is_ok_and(|node| self.nodes.is_alive(node + 1))
+    }
+
+    fn handle(&mut self, now: Instant, event: BrokerEvent) {
+        self.now = self.now.max(now);
+        let due = self
+            .peers
+            .iter()
+            .filter(|(_, peer)| peer.parked.as_ref().is_some_and(|parked| parked.until <= self.now));
+        let due: Vec<PeerId> = due.map(|(id, _)| *id).collect();
+        self.restless.extend(due);
+        match event {
+            BrokerEvent::Tick => {}
+            BrokerEvent::Accepted { peer, node } => {
+                let id = i32::try_from(node).unwrap_or(i32::MAX - 1) + 1;
+                if self.nodes.is_alive(id) {
+                    self.peers.insert(peer, Peer::new(id));
+                } else {
+                    self.commands.push_back(BrokerCommand::Close { peer });
+                }
+            }
+            BrokerEvent::Received { peer } => drop(self.restless.insert(peer)),
+            BrokerEvent::Wrote { peer: id, n } => {
+                if let Some(peer) = self.peers.get_mut(&id) {
+                    peer.outgoing.advance(n.min(peer.outgoing.len()));
+                    peer.write_said = !peer.outgoing.is_empty();
+                    self.restless.insert(id);
+                }
+            }
+            BrokerEvent::Closed { peer } => drop(self.peers.remove(&peer)),
+        }
+        self.settle();
+    }
+
+    fn poll_command(&mut self) -> BrokerCommand {
+        self.settle();
+        self.commands.pop_front().unwrap_or_else(|| BrokerCommand::Wait(self.next_wake()))
+    }
+
+    fn outgoing(&self, peer: PeerId) -> &[u8] {
+        self.peers.get(&peer).map_or(&[], |peer| &peer.outgoing)
+    }
+
+    fn incoming(&mut self, peer: PeerId) -> &mut BytesMut {
+        match self.peers.get_mut(&peer) {
+            Some(peer) => &mut peer.incoming,
+            None => {
+                self.nowhere.clear();
+                &mut self.nowhere
+            }
+        }
+    }
+
+    fn wants_read(&self, peer: PeerId) -> bool {
+        self.peers.get(&peer).is_some_and(|peer| !peer.broken && peer.outgoing.len() <= UNREAD)
+    }
+
+    fn watch(&mut self, shards: &[Bytes]) {
+        let place = |name: &Bytes| {
+            let name = String::from_utf8_lossy(name);
+            let (topic, index) = name.rsplit_once(':').unwrap_or((&name, "0"));
+            (topic.to_owned(), index.parse().unwrap_or(0))
+        };
+        self.watched = shards.iter().map(place).collect();
+    }
+
+    fn facts(&mut self) -> &mut Vec<Fact> {
+        &mut self.facts
+    }
+
+    fn check(&self) -> Result<(), String> {
+        self.topics.check()
+    }
+}

@@ -1,0 +1,190 @@
+//! Model Kafka: brokers as a real cluster's clients see them, as a value.
+//!
+//! ```text
+//! incoming ─► frame ─► requests: whose turn, which version ─► topics · log ─► outgoing
+//!                          │                                       │ records came
+//!                          └─► fetch: sessions, the long poll ◄────┘
+//! ```
+//!
+//! Theory of operation. One [`Kafka`] is a whole cluster: brokers, topics, partitions with leaders
+//! and epochs, and logs that hold batches as the bytes that came. A peer's requests are answered in
+//! order, one at a time: while a fetch waits for records, nothing else of its connection is looked
+//! at, as a real broker does it. After each event, those fetches are looked after.
+//!
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: groups and their offsets, so ApiVersions doesn't name these requests; transactions, but for
+//! markers that a test writes; racks, quotas and authorization. Replicas have at once what their
+//! leader has.
+//!
+//! **Invariant:** same events, same commands, facts and bytes.
+//!
+//! **Invariant:** no bytes from a peer make it panic; what breaks the protocol, or asks for what
+//! ApiVersions doesn't name, closes that peer.
+//!
+//! **Invariant:** a peer's requests are answered in order.
+
+mod config;
+mod drive;
+mod fetch;
+mod log;
+mod nodes;
+mod peer;
+mod requests;
+#[cfg(test)]
+mod tests;
+mod topics;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::{Bytes, BytesMut};
+use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
+use tidegate_core::{Instant, SeqNo};
+
+pub use config::Config;
+
+use crate::broker::{BrokerCommand, Fact, PeerId};
+use fetch::Sessions;
+use nodes::Nodes;
+use peer::Peer;
+use topics::{Place, Topics};
+
+/// A cluster of Kafka brokers.
+///
+/// ```
+/// use tidegate_core::Instant;
+/// use tidegate_sim::kafka::{Config, Kafka};
+///
+/// let mut kafka = Kafka::new(Config::default());
+/// assert!(kafka.create_topic("orders", 3));
+/// let now = Instant::from_nanos(5_000_000_000);
+/// assert_eq!(kafka.produce(now, "orders", 2, &[b"one", b"two"]), Some(0));
+/// assert_eq!(kafka.end("orders", 2), Some(2));
+/// ```
+#[derive(Debug)]
+pub struct Kafka {
+    config: Config,
+    now: Instant,
+    nodes: Nodes,
+    topics: Topics,
+    /// By broker.
+    sessions: BTreeMap<i32, Sessions>,
+    peers: BTreeMap<PeerId, Peer>,
+    commands: VecDeque<BrokerCommand>,
+    /// Peers that must be looked after.
+    restless: BTreeSet<PeerId>,
+    watched: Vec<Place>,
+    facts: Vec<Fact>,
+    /// Batches that were written.
+    written: u64,
+    /// Where bytes for a peer that is no more go.
+    nowhere: BytesMut,
+}
+
+impl Kafka {
+    /// A cluster without topics.
+    pub fn new(config: Config) -> Self {
+        Self {
+            nodes: Nodes::new(&config),
+            config,
+            now: Instant::ZERO,
+            topics: Topics::default(),
+            sessions: BTreeMap::new(),
+            peers: BTreeMap::new(),
+            commands: VecDeque::new(),
+            restless: BTreeSet::new(),
+            watched: Vec::new(),
+            facts: Vec::new(),
+            written: 0,
+            nowhere: BytesMut::new(),
+        }
+    }
+
+    /// Makes a topic; false if there is one, or no broker is there.
+    pub fn create_topic(&mut self, name: &str, partitions: i32) -> bool {
+        self.topics.create(name, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
+    /// Deletes a topic; one that is made of the same name later is another one.
+    pub fn delete_topic(&mut self, name: &str) -> bool {
+        let gone = self.topics.delete(name);
+        self.rouse();
+        gone
+    }
+
+    /// Appends records in one batch by the world's own hand; the first one's offset, or `None` if
+    /// nobody leads the partition.
+    pub fn produce(&mut self, now: Instant, name: &str, index: i32, values: &[&[u8]]) -> Option<i64> {
+        self.now = self.now.max(now);
+        let millis = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
+        let timestamp = self.config.unix_ms_at_origin.saturating_add(millis);
+        let mut builder = BatchBuilder::new(0);
+        for (offset, value) in (0..).zip(values) {
+            builder.record(NewRecord { offset, timestamp, value: Some(value), ..NewRecord::default() });
+        }
+        let batch = builder.build().ok()?;
+        self.append(name, index, batch.into())
+    }
+
+    fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
+        let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
+        let epoch = partition.epoch;
+        let first = partition.log.append(records, epoch)?;
+        self.written += 1;
+        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index);
+        if let Some(shard) = shard.and_then(|shard| u32::try_from(shard).ok()) {
+            let offsets = partition.log.offsets(first).filter_map(|offset| u64::try_from(offset).ok());
+            self.facts.extend(offsets.map(|offset| Fact::Appended { shard, seq: SeqNo::offset(offset) }));
+        }
+        self.rouse();
+        Some(first)
+    }
+
+    /// One past the last offset of a partition.
+    pub fn end(&self, name: &str, index: i32) -> Option<i64> {
+        Some(self.topics.partition(name, index)?.log.end())
+    }
+
+    /// A broker is gone, with its connections; others lead its partitions where they have replicas.
+    pub fn crash(&mut self, id: i32) {
+        self.nodes.set_alive(id, false);
+        self.sessions.remove(&id);
+        let theirs: Vec<PeerId> =
+            self.peers.iter().filter(|(_, peer)| peer.node == id).map(|(id, _)| *id).collect();
+        for peer in theirs {
+            self.peers.remove(&peer);
+            self.commands.push_back(BrokerCommand::Close { peer });
+        }
+        self.topics.elect(&self.nodes.alive());
+        self.rouse();
+    }
+
+    /// It is there again.
+    pub fn restart(&mut self, id: i32) {
+        self.nodes.set_alive(id, true);
+        self.topics.elect(&self.nodes.alive());
+        self.rouse();
+    }
+
+    /// A leader that had not all of it takes over: what comes from this offset on is lost, as after
+    /// an unclean election.
+    pub fn lose(&mut self, name: &str, index: i32, end: i64) {
+        if let Some(partition) = self.topics.partition_mut(name, index) {
+            partition.log.truncate(end);
+            partition.epoch += 1;
+        }
+        self.rouse();
+    }
+
+    /// Retention: nothing before this offset is there any more.
+    pub fn trim(&mut self, name: &str, index: i32, start: i64) {
+        if let Some(partition) = self.topics.partition_mut(name, index) {
+            partition.log.trim(start);
+        }
+        self.rouse();
+    }
+
+    /// Fetches that wait may have something now.
+    fn rouse(&mut self) {
+        let parked = self.peers.iter().filter(|(_, peer)| peer.parked.is_some());
+        self.restless.extend(parked.map(|(id, _)| *id));
+    }
+}

@@ -1,0 +1,63 @@
+//! The brokers: where they listen, and which are there.
+
+use tidegate_core::Endpoint;
+
+use super::Config;
+
+/// **Invariant:** broker `id` listens at endpoint `id - 1`.
+#[derive(Clone, Debug)]
+pub(super) struct Nodes {
+    host: String,
+    port: u16,
+    alive: Vec<bool>,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Nodes {
+    pub(super) fn new(config: &Config) -> Self {
+        let count = u16::try_from(config.nodes.clamp(1, NODES_MAX)).unwrap_or(1);
+        let endpoint = |at: u16| Endpoint::tcp(config.host.as_str(), config.port.saturating_add(at));
+        Self {
+            host: config.host.clone(),
+            port: config.port,
+            alive: vec![true; count.into()],
+            endpoints: (0..count).map(endpoint).collect(),
+        }
+    }
+
+    pub(super) fn endpoints(&self) -> &[Endpoint] {
+        &self.endpoints
+    }
+
+    pub(super) fn is_alive(&self, id: i32) -> bool {
+        at(id).and_then(|at| self.alive.get(at)).copied().unwrap_or(false)
+    }
+
+    pub(super) fn set_alive(&mut self, id: i32, alive: bool) {
+        if let Some(place) = at(id).and_then(|at| self.alive.get_mut(at)) {
+            *place = alive;
+        }
+    }
+
+    /// The ids of those that are there.
+    pub(super) fn alive(&self) -> Vec<i32> {
+        (1..).zip(&self.alive).filter(|(_, alive)| **alive).map(|(id, _)| id).collect()
+    }
+
+    /// All ids.
+    pub(super) fn all(&self) -> Vec<i32> {
+        (1..).take(self.alive.len()).collect()
+    }
+
+    /// Host and port of a broker that is there.
+    pub(super) fn address(&self, id: i32) -> Option<(String, i32)> {
+        self.is_alive(id).then(|| (self.host.clone(), i32::from(self.port) + id - 1))
+    }
+}
+
+fn at(id: i32) -> Option<usize> {
+    usize::try_from(id).ok()?.checked_sub(1)
+}
+
+/// Brokers of one cluster at most.
+const NODES_MAX: usize = 100;

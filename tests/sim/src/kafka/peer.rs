@@ -1,0 +1,72 @@
+//! A connection: its bytes, and the request that it waits for.
+
+use bytes::{Bytes, BytesMut};
+use tidegate_core::Instant;
+use tidegate_core::kafka::wire::{Request, split_frame, write_response};
+
+use super::fetch::Pending;
+
+/// Who asked, and how to answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) correlation: i32,
+    pub(super) version: i16,
+}
+
+/// A fetch that waits for records. Meanwhile nothing else of its connection is looked at: a broker
+/// answers in order.
+#[derive(Debug)]
+pub(super) struct Parked {
+    pub(super) head: Head,
+    pub(super) pending: Pending,
+    pub(super) until: Instant,
+}
+
+/// A connection.
+#[derive(Debug)]
+pub(super) struct Peer {
+    /// The id of the broker that it is with.
+    pub(super) node: i32,
+    pub(super) incoming: BytesMut,
+    pub(super) outgoing: BytesMut,
+    pub(super) parked: Option<Parked>,
+    /// It said what is not the protocol: it is closed once it has its answers.
+    pub(super) broken: bool,
+    /// The command to write was given.
+    pub(super) write_said: bool,
+}
+
+impl Peer {
+    pub(super) fn new(node: i32) -> Self {
+        Self {
+            node,
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+            parked: None,
+            broken: false,
+            write_said: false,
+        }
+    }
+
+    /// Queues an answer. One that its version can't say ends the connection, as it does a broker's.
+    pub(super) fn answer<R: Request>(&mut self, head: Head, response: &R::Response) {
+        let before = self.outgoing.len();
+        if write_response::<R>(&mut self.outgoing, head.correlation, head.version, response).is_err() {
+            self.outgoing.truncate(before);
+            self.broken = true;
+        }
+    }
+
+    /// The next whole request, if it may be looked at now.
+    pub(super) fn next_frame(&mut self) -> Option<Bytes> {
+        if self.broken || self.parked.is_some() {
+            return None;
+        }
+        let frame = split_frame(&mut self.incoming, FRAME_MAX);
+        self.broken |= frame.is_err();
+        frame.ok().flatten()
+    }
+}
+
+/// `socket.request.max.bytes`.
+const FRAME_MAX: usize = 100 << 20;

@@ -1,0 +1,325 @@
+//! Each request to its answer.
+
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tidegate_core::kafka::wire::{
+    ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, CreateTopicsRequest,
+    CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest, FetchResponse,
+    ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsResponse, ListOffsetsResponsePartition,
+    ListOffsetsResponseTopic, Message, MetadataRequest, MetadataResponse, MetadataResponseBroker,
+    MetadataResponsePartition, MetadataResponseTopic, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochResponse,
+    OffsetForLeaderEpochResponseEpochEndOffset, OffsetForLeaderEpochResponseTopic, ProduceRequest,
+    ProduceResponse, ProduceResponsePartition, ProduceResponseTopic, Request, Uuid, read_request,
+    request_header,
+};
+
+use super::Kafka;
+use super::peer::{Head, Parked};
+use crate::broker::PeerId;
+
+/// What is answered, and in which versions.
+const APIS: &[(i16, RangeInclusive<i16>)] = &[
+    // Kafka 4 says so for the sake of librdkafka, and refuses the versions before 3 (KAFKA-18659).
+    (ProduceRequest::KEY, 0..=13),
+    (FetchRequest::KEY, 4..=18),
+    (ListOffsetsRequest::KEY, 1..=10),
+    (MetadataRequest::KEY, 0..=13),
+    (ApiVersionsRequest::KEY, 0..=4),
+    (CreateTopicsRequest::KEY, 2..=7),
+    (OffsetForLeaderEpochRequest::KEY, 2..=4),
+];
+
+/// Timestamps that ask for something else than a time.
+const LATEST: i64 = -1;
+const EARLIEST: i64 = -2;
+const MAX_TIMESTAMP: i64 = -3;
+
+impl Kafka {
+    /// Answers a request, or parks it. False: it is none that this broker knows.
+    pub(super) fn serve(&mut self, peer: PeerId, node: i32, frame: Bytes) -> bool {
+        let Ok(header) = request_header(&frame) else { return false };
+        let (key, version) = (header.request_api_key, header.request_api_version);
+        let head = Head { correlation: header.correlation_id, version };
+        if key == ApiVersionsRequest::KEY {
+            self.on_api_versions(peer, head);
+            return true;
+        }
+        if !APIS.iter().any(|(api, versions)| *api == key && versions.contains(&version)) {
+            return false;
+        }
+        match key {
+            ProduceRequest::KEY => self.on_produce(peer, node, head, frame),
+            FetchRequest::KEY => self.on_fetch(peer, node, head, frame),
+            ListOffsetsRequest::KEY => {
+                self.answer::<ListOffsetsRequest>(peer, head, frame, |kafka, request| {
+                    kafka.offsets(node, &request, head.version)
+                })
+            }
+            MetadataRequest::KEY => self.answer::<MetadataRequest>(peer, head, frame, |kafka, request| {
+                kafka.metadata(&request, head.version)
+            }),
+            CreateTopicsRequest::KEY => {
+                self.answer::<CreateTopicsRequest>(peer, head, frame, |kafka, request| kafka.create(&request))
+            }
+            OffsetForLeaderEpochRequest::KEY => {
+                self.answer::<OffsetForLeaderEpochRequest>(peer, head, frame, |kafka, request| {
+                    kafka.epoch_ends(node, &request)
+                })
+            }
+            _ => false,
+        }
+    }
+
+    fn answer<R: Request>(
+        &mut self,
+        peer: PeerId,
+        head: Head,
+        frame: Bytes,
+        answer: impl FnOnce(&mut Self, R) -> R::Response,
+    ) -> bool {
+        let Ok((_, request)) = read_request::<R>(frame) else { return false };
+        let response = answer(self, request);
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.answer::<R>(head, &response);
+        }
+        true
+    }
+
+    fn on_api_versions(&mut self, peer: PeerId, head: Head) {
+        let api_keys = APIS.iter().map(|(api_key, versions)| ApiVersionsResponseApiVersion {
+            api_key: *api_key,
+            min_version: *versions.start(),
+            max_version: *versions.end(),
+        });
+        let mut response = ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() };
+        let mut head = head;
+        if !ApiVersionsRequest::VERSIONS.contains(&head.version) {
+            // In version 0, whatever was asked (KIP-511).
+            (head.version, response.error_code) = (0, ErrorCode::UNSUPPORTED_VERSION.0);
+        }
+        if let Some(peer) = self.peers.get_mut(&peer) {
+            peer.answer::<ApiVersionsRequest>(head, &response);
+        }
+    }
+
+    fn metadata(&mut self, request: &MetadataRequest, version: i16) -> MetadataResponse {
+        let broker = |id: i32| {
+            let (host, port) = self.nodes.address(id)?;
+            Some(MetadataResponseBroker { node_id: id, host, port, rack: None })
+        };
+        let brokers = self.nodes.all().into_iter().filter_map(broker).collect();
+        // An empty list is all topics in version 0 only.
+        let all = request.topics.as_ref().is_none_or(|topics| version == 0 && topics.is_empty());
+        let topics = match (&request.topics, all) {
+            (Some(topics), false) => topics
+                .iter()
+                .map(|topic| {
+                    let name = topic.name.as_deref().unwrap_or_default();
+                    self.describe(name, topic.topic_id, request.allow_auto_topic_creation || version < 4)
+                })
+                .collect(),
+            _ => {
+                let names: Vec<String> = self.topics.names().cloned().collect();
+                names.iter().map(|name| self.describe(name, Uuid::ZERO, false)).collect()
+            }
+        };
+        MetadataResponse {
+            brokers,
+            cluster_id: Some("tidegate-model".into()),
+            controller_id: self.nodes.alive().first().copied().unwrap_or(-1),
+            topics,
+            ..Default::default()
+        }
+    }
+
+    fn describe(&mut self, name: &str, id: Uuid, create: bool) -> MetadataResponseTopic {
+        if create && id == Uuid::ZERO && is_legal(name) {
+            self.create_topic(name, self.config.partitions);
+        }
+        let Some(known) = self.topics.name_of(id, name).map(str::to_owned) else {
+            let error = match id {
+                Uuid::ZERO if !is_legal(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                Uuid::ZERO => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
+                _ => ErrorCode::UNKNOWN_TOPIC_ID,
+            };
+            let name = (id == Uuid::ZERO).then(|| name.to_owned());
+            return MetadataResponseTopic { error_code: error.0, name, topic_id: id, ..Default::default() };
+        };
+        let partitions = self.topics.get(&known).map(|topic| {
+            let all = (0..).zip(&topic.partitions).map(|(partition_index, partition)| {
+                let alive = |id: &&i32| self.nodes.is_alive(**id);
+                let none = ErrorCode::LEADER_NOT_AVAILABLE.0;
+                MetadataResponsePartition {
+                    error_code: if partition.leader.is_none() { none } else { 0 },
+                    partition_index,
+                    leader_id: partition.leader.unwrap_or(-1),
+                    leader_epoch: partition.epoch,
+                    replica_nodes: partition.replicas.clone(),
+                    isr_nodes: partition.replicas.iter().filter(alive).copied().collect(),
+                    offline_replicas: partition.replicas.iter().filter(|id| !alive(id)).copied().collect(),
+                }
+            });
+            all.collect()
+        });
+        MetadataResponseTopic {
+            topic_id: self.topics.id_of(&known),
+            name: Some(known),
+            partitions: partitions.unwrap_or_default(),
+            ..Default::default()
+        }
+    }
+
+    fn create(&mut self, request: &CreateTopicsRequest) -> CreateTopicsResponse {
+        let mut topics = Vec::new();
+        for topic in &request.topics {
+            let count = if topic.num_partitions < 0 { self.config.partitions } else { topic.num_partitions };
+            let error = match () {
+                () if !is_legal(&topic.name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                () if self.topics.get(&topic.name).is_some() => ErrorCode::TOPIC_ALREADY_EXISTS,
+                () if !(1..=PARTITIONS_MAX).contains(&count) => ErrorCode::INVALID_PARTITIONS,
+                () => ErrorCode::NONE,
+            };
+            if error == ErrorCode::NONE && !request.validate_only {
+                self.create_topic(&topic.name, count);
+            }
+            topics.push(CreateTopicsResponseTopic {
+                name: topic.name.clone(),
+                topic_id: self.topics.id_of(&topic.name),
+                error_code: error.0,
+                error_message: (error != ErrorCode::NONE).then(|| error.to_string()),
+                num_partitions: count,
+                replication_factor: i16::try_from(self.config.replicas).unwrap_or(1),
+                configs: Some(Vec::new()),
+                ..Default::default()
+            });
+        }
+        CreateTopicsResponse { topics, ..Default::default() }
+    }
+
+    fn on_produce(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {
+        let Ok((_, request)) = read_request::<ProduceRequest>(frame) else { return false };
+        let acks = request.acks;
+        let mut responses = Vec::new();
+        for topic in request.topic_data {
+            let known = self.topics.name_of(topic.topic_id, &topic.name).map(str::to_owned);
+            let mut partition_responses = Vec::new();
+            for data in topic.partition_data {
+                let name = known.as_deref().unwrap_or_default();
+                let mut answer = ProduceResponsePartition { index: data.index, ..Default::default() };
+                match self.write(node, name, data.index, data.records.unwrap_or_default()) {
+                    Ok((base, start)) => (answer.base_offset, answer.log_start_offset) = (base, start),
+                    Err(error) => (answer.error_code, answer.base_offset) = (error.0, -1),
+                }
+                partition_responses.push(answer);
+            }
+            let (name, topic_id) = (topic.name, topic.topic_id);
+            responses.push(ProduceResponseTopic { name, topic_id, partition_responses });
+        }
+        if acks != 0
+            && let Some(peer) = self.peers.get_mut(&peer)
+        {
+            peer.answer::<ProduceRequest>(head, &ProduceResponse { responses, ..Default::default() });
+        }
+        true
+    }
+
+    fn write(&mut self, node: i32, name: &str, index: i32, records: Bytes) -> Result<(i64, i64), ErrorCode> {
+        let start = self.topics.led(node, name, index, -1)?.log.start();
+        let base = self.append(name, index, records).ok_or(ErrorCode::CORRUPT_MESSAGE)?;
+        Ok((base, start))
+    }
+
+    fn on_fetch(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {
+        let Ok((_, request)) = read_request::<FetchRequest>(frame) else { return false };
+        let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
+        let until = self.now + wait;
+        let most = self.config.sessions;
+        match self.sessions.entry(node).or_default().take(request, head.version, most) {
+            Ok(pending) => {
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.parked = Some(Parked { head, pending, until });
+                }
+            }
+            Err(error) => {
+                let response = FetchResponse { error_code: error.0, ..Default::default() };
+                if let Some(peer) = self.peers.get_mut(&peer) {
+                    peer.answer::<FetchRequest>(head, &response);
+                }
+            }
+        }
+        true
+    }
+
+    /// Answers the fetch that waits here, if it need not wait any more.
+    pub(super) fn look_after(&mut self, id: PeerId) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        let Some(parked) = &peer.parked else { return };
+        let sessions = self.sessions.entry(peer.node).or_default();
+        let (response, bytes) = sessions.answer(&parked.pending, peer.node, &self.topics, &self.nodes);
+        let waits = bytes.is_some_and(|bytes| bytes < parked.pending.least.max(1));
+        if waits && parked.until > self.now {
+            return;
+        }
+        sessions.handle_answered(&parked.pending, &response);
+        let head = parked.head;
+        peer.parked = None;
+        peer.answer::<FetchRequest>(head, &response);
+    }
+
+    fn offsets(&self, node: i32, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {
+        let committed = request.isolation_level == 1;
+        let one = |name: &str, asked: &ListOffsetsRequestPartition| {
+            let partition_index = asked.partition_index;
+            let answer = ListOffsetsResponsePartition { partition_index, ..Default::default() };
+            let log = match self.topics.led(node, name, partition_index, asked.current_leader_epoch) {
+                Ok(partition) => &partition.log,
+                Err(error) => return ListOffsetsResponsePartition { error_code: error.0, ..answer },
+            };
+            let (offset, timestamp) = match asked.timestamp {
+                LATEST => (log.readable(committed), -1),
+                EARLIEST => (log.start(), -1),
+                MAX_TIMESTAMP => log.latest_time().unwrap_or((-1, -1)),
+                time => log.find_time(time, committed).unwrap_or((-1, -1)),
+            };
+            let leader_epoch = if offset < 0 || version < 4 { -1 } else { log.epoch_of(offset) };
+            ListOffsetsResponsePartition { offset, timestamp, leader_epoch, ..answer }
+        };
+        let topics = request.topics.iter().map(|topic| ListOffsetsResponseTopic {
+            name: topic.name.clone(),
+            partitions: topic.partitions.iter().map(|asked| one(&topic.name, asked)).collect(),
+        });
+        ListOffsetsResponse { topics: topics.collect(), ..Default::default() }
+    }
+
+    fn epoch_ends(&self, node: i32, request: &OffsetForLeaderEpochRequest) -> OffsetForLeaderEpochResponse {
+        let one = |name: &str, asked: &OffsetForLeaderEpochRequestPartition| {
+            let partition = asked.partition;
+            let answer = OffsetForLeaderEpochResponseEpochEndOffset { partition, ..Default::default() };
+            match self.topics.led(node, name, partition, asked.current_leader_epoch) {
+                Ok(found) => {
+                    let (leader_epoch, end_offset) =
+                        found.log.end_of_epoch(asked.leader_epoch).unwrap_or((-1, -1));
+                    OffsetForLeaderEpochResponseEpochEndOffset { leader_epoch, end_offset, ..answer }
+                }
+                Err(error) => OffsetForLeaderEpochResponseEpochEndOffset { error_code: error.0, ..answer },
+            }
+        };
+        let topics = request.topics.iter().map(|topic| OffsetForLeaderEpochResponseTopic {
+            topic: topic.topic.clone(),
+            partitions: topic.partitions.iter().map(|asked| one(&topic.topic, asked)).collect(),
+        });
+        OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
+    }
+}
+
+/// As Kafka's `Topic.validate` has it.
+fn is_legal(name: &str) -> bool {
+    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
+}
+
+/// Partitions of one topic at most.
+const PARTITIONS_MAX: i32 = 10_000;
