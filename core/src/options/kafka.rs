@@ -71,7 +71,9 @@ pub enum Reset {
     Latest,
     /// Nowhere: it is an error.
     None,
-    /// At the first message that is no older than this (KIP-1106, `by_duration`).
+    /// At the first message that is no older than this when the position is looked for (KIP-1106,
+    /// `by_duration`), by the timestamps that brokers have; at the end if there is none. It needs
+    /// [`Setup::wall_clock`](crate::Setup::wall_clock), which the adapters fill in.
     ByDuration(Duration),
 }
 

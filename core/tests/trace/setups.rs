@@ -122,10 +122,11 @@ proptest! {
     fn a_setup_reads_back_as_what_it_was_printed_from(
         endpoints in vec(endpoint(), 0..3), streams in vec(stream(), 0..3), options in options(),
         host in proptest::option::of("[a-z ]*[a-z][\\x00-\\xff]*"), name in any::<String>(), seed in any::<u64>(),
+        wall_clock in proptest::option::of(any::<i64>().prop_map(Timestamp::from_millis)),
     ) {
         let facts = |id| identity::HostFacts { override_: Some(id), ..Default::default() };
         let host = host.map(|id| HostId::resolve(&facts(id)).unwrap());
-        let setup = Setup { endpoints, streams, options, host, generated_consumer: name.as_str().into(), seed };
+        let setup = Setup { endpoints, streams, options, host, generated_consumer: name.as_str().into(), seed, wall_clock };
         let mut recorded = String::new();
         drop(Recorder::new(Toy::new(&setup), "toy", &setup, |line| recorded.push_str(line)));
         prop_assert!(recorded.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')));
@@ -144,9 +145,11 @@ fn what_is_not_in_a_trace_has_its_default() {
         host: None,
         generated_consumer: "g".into(),
         seed: 1,
+        wall_clock: None,
     };
     let mut recorded = String::new();
     drop(Recorder::new(Toy::new(&setup), "toy", &setup, |line| recorded.push_str(line)));
+    assert!(!recorded.contains("wall-clock"), "it isn't known, and nothing is said of it");
     // As it was written before there was Kafka.
     let older: String = recorded.split_inclusive('\n').filter(|line| !line.starts_with("= kafka ")).collect();
     assert_ne!(older, recorded);
