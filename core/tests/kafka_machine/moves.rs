@@ -369,8 +369,7 @@ fn requests_and_connections_are_bounded() {
     assert!(world.conns().len() <= 2, "{:?}", world.conns());
     let mut limits = Limits::default();
     limits.requests_max = 1;
-    let mut machine =
-        tidegate_core::kafka::Machine::new(setup(classic().limits(limits), &["orders"], 1)).unwrap();
+    let mut machine = Machine::new(setup(classic().limits(limits), &["orders"], 1)).unwrap();
     assert!(machine.request(Instant::ZERO, seek()).is_ok());
     assert_eq!(machine.request(Instant::ZERO, Ask::Commit), Err(RequestError::TooManyRequests { max: 1 }));
 }
@@ -441,7 +440,7 @@ fn shards_are_bounded_and_what_is_left_out_is_said() {
     let streams = ["a", "b", "c", "d"];
     let mut limits = Limits::default();
     limits.shards_max = 3;
-    let refused = tidegate_core::kafka::Machine::new(setup(classic().limits(limits), &streams, 1));
+    let refused = Machine::new(setup(classic().limits(limits), &streams, 1));
     assert!(refused.is_err());
 }
 
