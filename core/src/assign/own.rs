@@ -164,3 +164,113 @@ pub(crate) fn vetted<'a>(
     }
     Ok((collect(&world, &owners), left_out))
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::collection::vec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
+    fn name() -> impl Strategy<Value = &'static str> {
+        prop::sample::select(&NAMES[..])
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_plan_each_partition_is_at_most_once_and_with_a_subscriber(
+            topics in vec((name(), -1..5), 0..4),
+            members in vec((name(), vec(name(), 0..3), vec((name(), vec(-1..6, 0..4)), 0..2)), 0..4),
+            plan in vec((name(), vec((name(), prop_oneof![5 => -1..6, 1 => any::<i32>()]), 0..8)), 0..5),
+            cooperative in any::<bool>(),
+        ) {
+            let topics: Vec<Topic> = topics.into_iter().map(|(name, count)| Topic::new(name, count)).collect();
+            let members: Vec<Member> = members
+                .into_iter()
+                .map(|(id, topics, owned)| Member {
+                    owned: owned.into_iter().map(|(topic, parts)| (topic.to_owned(), parts)).collect(),
+                    ..Member::new(id, topics)
+                })
+                .collect();
+            let plan: Vec<_> = plan
+                .iter()
+                .map(|(member, partitions)| {
+                    let mut one = MemberAssignment::new(member);
+                    partitions.iter().for_each(|(topic, partition)| one.push(topic, *partition));
+                    one
+                })
+                .collect();
+            let protocol =
+                if cooperative { RebalanceProtocol::Cooperative } else { RebalanceProtocol::Eager };
+            let (vetted, left_out) = vetted(&plan, protocol, &topics, &members).unwrap();
+            let mut ids: Vec<_> = members.iter().map(|member| member.id.as_str()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            prop_assert_eq!(vetted.iter().map(MemberAssignment::member).collect::<Vec<_>>(), ids);
+            let mut seen = std::collections::BTreeSet::new();
+            for one in &vetted {
+                for (topic, partitions) in one.topics() {
+                    let count = topics.iter().filter(|known| known.name == topic).map(|known| known.partitions);
+                    let count = count.max().unwrap_or(0);
+                    prop_assert!(members.iter().any(|member| member.id == one.member()
+                        && member.topics.iter().any(|name| name == topic)));
+                    for partition in partitions {
+                        prop_assert!((0..count).contains(partition) && seen.insert((topic, *partition)));
+                    }
+                }
+            }
+            let planned: usize = plan.iter().map(MemberAssignment::len).sum();
+            if !cooperative {
+                prop_assert_eq!(planned, seen.len() + left_out.partitions as usize);
+            }
+            prop_assert_eq!(left_out.first.is_some(), left_out.partitions > 0);
+        }
+    }
+
+    #[test]
+    fn what_is_right_is_as_it_was_planned_and_of_what_is_wrong_the_first_is_named() {
+        let topics = [Topic::new("t", 2), Topic::new("u", 1)];
+        let members = [Member::new("m", ["t"]), Member::new("n", ["t", "u"])];
+        let plan = |parts: &[(&'static str, &'static str, i32)]| -> Vec<MemberAssignment<'static>> {
+            let one = |(member, topic, partition): &(&'static str, &'static str, i32)| {
+                let mut one = MemberAssignment::new(member);
+                one.push(topic, *partition);
+                one
+            };
+            parts.iter().map(one).collect()
+        };
+        let vet = |parts: &[(&'static str, &'static str, i32)], protocol, members: &[Member]| {
+            let (vetted, left_out) = vetted(&plan(parts), protocol, &topics, members).unwrap();
+            let parts = |one: &MemberAssignment<'_>| {
+                let of = |(topic, parts): (&str, &[i32])| {
+                    parts.iter().map(|n| format!("{topic}{n}")).collect::<Vec<_>>()
+                };
+                format!("{}={}", one.member(), one.topics().flat_map(of).collect::<Vec<_>>().join(","))
+            };
+            (vetted.iter().map(parts).collect::<Vec<_>>().join(" "), left_out)
+        };
+        let eager = RebalanceProtocol::Eager;
+        let right = [("n", "u", 0), ("n", "t", 0), ("m", "t", 1)];
+        assert_eq!(vet(&right, eager, &members), ("m=t1 n=t0,u0".into(), LeftOut::default()));
+        for (wrong, said) in [
+            (("m", "t", 0), "t/0 was assigned already"),
+            (("m", "t", 2), "t has no partition 2"),
+            (("m", "t", i32::MIN), "t has no partition -2147483648"),
+            (("m", "u", 0), "\"m\" doesn't subscribe to a topic \"u\" that there is"),
+            (("m", "no\nwhere", 0), "\"m\" doesn't subscribe to a topic \"no\\nwhere\" that there is"),
+            (("o", "t", 0), "\"o\" is no member"),
+        ] {
+            let (parts, left_out) = vet(&[&right[..], &[wrong, wrong]].concat(), eager, &members);
+            assert_eq!(parts, "m=t1 n=t0,u0");
+            assert_eq!(left_out, LeftOut { partitions: 2, first: Some(said.into()) });
+        }
+        // Whoever still owns it has to let it go first.
+        let mut members = members;
+        members[0].owned = vec![("t".into(), vec![0, 1])];
+        let cooperative = RebalanceProtocol::Cooperative;
+        assert_eq!(vet(&right, cooperative, &members), ("m=t1 n=u0".into(), LeftOut::default()));
+        assert_eq!(vet(&right, eager, &members).0, "m=t1 n=t0,u0");
+    }
+}

@@ -140,7 +140,11 @@ fn what_is_wrong_in_its_plan_is_left_out_and_said() {
     let mut cluster = cluster(1);
     cluster.create("extra", 5);
     cluster.group.others = vec![another(&["extra", "nowhere"]), {
-        JoinGroupResponseMember { member_id: "yan".into(), metadata: Bytes::from_static(b"?"), ..another(&[]) }
+        JoinGroupResponseMember {
+            member_id: "yan".into(),
+            metadata: Bytes::from_static(b"?"),
+            ..another(&[])
+        }
     }];
     let mut world = World::reading(options(Mine::new(hostile)), &["orders"], cluster);
     world.until(secs(5), |world| world.got.len() == 30);

@@ -3,11 +3,26 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tidegate_core::assign::{AssignError, Assignor, Member, MemberAssignment, Topic};
 use tidegate_core::trace::{Recorder, Trace, TraceError};
 use tidegate_core::*;
 
 use super::Toy;
 use super::lines::{duration, endpoint, position, shard, stream};
+
+/// An assignor of one's own, of which a trace has the name.
+#[derive(Debug)]
+struct Named(String);
+
+impl Assignor for Named {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn assign<'a>(&self, _: &'a [Topic], _: &'a [Member]) -> Result<Vec<MemberAssignment<'a>>, AssignError> {
+        Ok(Vec::new())
+    }
+}
 
 prop_compose! {
     fn kafka()(
@@ -19,6 +34,7 @@ prop_compose! {
             Just(AssignorKind::Range), Just(AssignorKind::RoundRobin), Just(AssignorKind::Sticky),
             Just(AssignorKind::CooperativeSticky),
         ], 0..5),
+        own_assignors in vec(any::<String>().prop_map(|name| OwnAssignor::new(Named(name))), 0..3),
         isolation in prop_oneof![Just(Isolation::ReadUncommitted), Just(Isolation::ReadCommitted)],
         reset in proptest::option::of(prop_oneof![
             Just(Reset::Earliest), Just(Reset::Latest), Just(Reset::None), duration().prop_map(Reset::ByDuration),
@@ -32,6 +48,7 @@ prop_compose! {
         let mut kafka = KafkaOptions::default();
         kafka.protocol = protocol;
         kafka.assignors = assignors;
+        kafka.own_assignors = own_assignors;
         kafka.isolation = isolation;
         kafka.reset = reset;
         for (place, span) in [
