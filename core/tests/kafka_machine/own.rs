@@ -20,12 +20,14 @@ use crate::world::{Fate, World, group, millis, secs, setup};
 
 type Plan = for<'a> fn(&'a [Described], &'a [Member]) -> Vec<MemberAssignment<'a>>;
 
+type Question = (Vec<Described>, Vec<Member>);
+
 #[derive(Debug)]
 struct Mine {
     protocol: RebalanceProtocol,
     plan: Plan,
     /// What it was asked.
-    seen: Arc<Mutex<Vec<(Vec<Described>, Vec<Member>)>>>,
+    seen: Arc<Mutex<Vec<Question>>>,
 }
 
 impl Mine {
