@@ -4,6 +4,7 @@ use tidegate_core::{ConsumerError, ConsumerOptions, Machine, Setup};
 
 use crate::any::{AnyMachine, setup};
 use crate::handle::{Handle, drive};
+use crate::runtime::Runtime as _;
 use crate::tokio::Tokio;
 use crate::url::StreamUrl;
 
@@ -60,10 +61,11 @@ where
     M: Machine + Send + 'static,
 {
     let url: StreamUrl = url.parse()?;
-    let setup = setup(&url, options)?;
+    let runtime = Tokio::current()?;
+    let setup = setup(&url, options, runtime.now())?;
     let machine = AnyMachine::new(&url, setup.clone())?;
     let machine = wrap(machine, &setup);
-    let handle = drive(Tokio::current()?, machine, &setup.options);
+    let handle = drive(runtime, machine, &setup.options);
     handle.ready().await?;
     Ok(handle)
 }

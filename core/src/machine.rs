@@ -11,7 +11,7 @@ use crate::identity::{ConsumerId, HostId};
 use crate::options::ConsumerOptions;
 use crate::request::{Request, Ticket};
 use crate::stats::Stats;
-use crate::stream::StreamKey;
+use crate::stream::{StreamKey, Timestamp};
 use crate::time::Instant;
 
 /// What a machine is made from.
@@ -29,6 +29,10 @@ pub struct Setup {
     pub generated_consumer: ConsumerId,
     /// Of all randomness: jitter and nothing else.
     pub seed: u64,
+    /// What the wall clock showed at the driver's [`Instant::ZERO`], within a second or so; what it
+    /// shows later is this and the driver's time since. `None`: unknown, and what needs it is
+    /// refused ([`Reset::ByDuration`](crate::Reset::ByDuration)).
+    pub wall_clock: Option<Timestamp>,
 }
 
 /// A backend's consumer as a pure value: events in, commands and deliveries out.

@@ -21,6 +21,8 @@ mod fetching_model;
 mod model;
 #[path = "kafka_machine/moves.rs"]
 mod moves;
+#[path = "kafka_machine/own.rs"]
+mod own;
 #[path = "kafka_machine/records.rs"]
 mod records;
 #[path = "kafka_machine/spoil.rs"]

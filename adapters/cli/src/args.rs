@@ -432,6 +432,8 @@ mod tests {
             ("--shard", "orders:x"),
             ("--commit-interval", "5"),
             ("--claim-interval", "soon"),
+            ("--reset", "yesterday"),
+            ("--reset", "2"),
             ("--batch", "0"),
             ("--count", "0"),
             ("--count", "-1"),

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tidegate::{AnyMachine, Backend, Handle, Notices, StreamUrl, Tokio, drive, setup};
+use tidegate::{AnyMachine, Backend, Handle, Notices, Runtime as _, StreamUrl, Tokio, drive, setup};
 use tidegate_core::trace::Recorder;
 use tidegate_core::{
     ConsumerError, ConsumerMode, ConsumerOptions, KafkaOptions, Message, Messages, StreamKey,
@@ -103,9 +103,9 @@ async fn start(consume: &Consume, url: &StreamUrl, options: ConsumerOptions) -> 
     let stop =
         Stop::on_signals().map_err(|error| Fatal::new(format_args!("can't listen to signals: {error}")))?;
     let screen = Arc::new(Screen::new(consume.progress));
-    let setup = setup(url, options)?;
-    let machine = AnyMachine::new(url, setup.clone())?;
     let runtime = Tokio::current()?;
+    let setup = setup(url, options, runtime.now())?;
+    let machine = AnyMachine::new(url, setup.clone())?;
     let handle = match &consume.record {
         Some(path) => {
             let sink = record::sink(path, screen.clone())?;

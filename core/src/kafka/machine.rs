@@ -27,7 +27,7 @@ use crate::options::{ConsumerMode, ConsumerOptions, Reset, Start};
 use crate::random::Random;
 use crate::request::{Request, Ticket};
 use crate::stats::Stats;
-use crate::stream::{Epoch, Position, ShardId, StreamKey};
+use crate::stream::{Epoch, Position, ShardId, StreamKey, Timestamp};
 use crate::time::Instant;
 use crate::timer::Wake;
 use crate::{Machine as Contract, Setup};
@@ -38,6 +38,8 @@ pub(super) struct Config {
     pub(super) group: String,
     pub(super) no_ack: bool,
     pub(super) options: ConsumerOptions,
+    /// At [`Instant::ZERO`].
+    pub(super) wall_clock: Option<Timestamp>,
 }
 
 /// A consumer of Kafka topics as a pure value. See the [module](super) for how it works and
@@ -101,7 +103,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Options`] and [`Error::Identity`]: what to change in the setup.
     pub fn new(setup: Setup) -> Result<Self, Error> {
-        let Setup { endpoints, streams, options, host, generated_consumer, seed } = setup;
+        let Setup { endpoints, streams, options, host, generated_consumer, seed, wall_clock } = setup;
         options.check()?;
         let wrong = |what: &str| Err(Error::Options(what.into()));
         if endpoints.is_empty() {
@@ -118,9 +120,10 @@ impl Machine {
                 "{odd} can't be a topic: at most 249 letters, digits, dots, dashes and underscores"
             ));
         }
-        if matches!(options.kafka.reset, Some(Reset::ByDuration(_))) {
+        if matches!(options.kafka.reset, Some(Reset::ByDuration(_))) && wall_clock.is_none() {
             return wrong(
-                "reset by duration needs a clock, which is not there yet: choose earliest or latest, or seek",
+                "reset by duration needs the time of day: fill in wall_clock in the setup, or choose earliest or \
+                 latest",
             );
         }
         let named = options.group.as_ref().map(|group| text_of(group.as_bytes())).transpose()?;
@@ -182,6 +185,7 @@ impl Machine {
                 group,
                 no_ack: options.auto_commit == AutoCommit::Immediate,
                 options,
+                wall_clock,
             },
         })
     }

@@ -3,7 +3,7 @@
 //! ```text
 //! bytes ─► link: whose response? ─► wire: decode ─► task: what was it for?
 //!                                                     │
-//!    links · metadata · positions · fetch · membership (classic, consumer) · commits · moves
+//!    links · metadata · positions · fetch · membership (classic, leader, consumer) · commits · moves
 //!                                                     │
 //!                 ack · commit · assign (policies, shared by all backends)
 //!                                                     │
@@ -48,6 +48,7 @@ mod coordinator;
 mod fault;
 mod fetch;
 mod lane;
+mod leader;
 mod link;
 mod links;
 mod machine;

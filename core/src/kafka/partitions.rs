@@ -28,14 +28,24 @@ use crate::time::Instant;
 pub(super) enum Spot {
     Earliest,
     Latest,
-    /// The first record with this timestamp (in milliseconds) or a later one; the end of the log
-    /// if there is none, found out in three steps, as one may be written between two questions:
-    /// whether there is one, ...
-    Time(i64),
+    /// The first record with this timestamp or a later one; the end of the log if there is none,
+    /// found out in three steps, as one may be written between two questions: whether there is
+    /// one, ...
+    Time(Since),
     /// ... where the log ends, if there is none, ...
-    End(i64),
+    End(Since),
     /// ... and whether there is one now.
-    TimeOrEnd(i64, i64),
+    TimeOrEnd(Since, i64),
+}
+
+/// A moment to read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since {
+    /// As records are stamped.
+    pub(super) millis: i64,
+    /// A seek: what is older is passed over, even if it is written later. A reset loses nothing
+    /// that comes from then on.
+    pub(super) strict: bool,
 }
 
 /// See the [module](self).

@@ -86,7 +86,7 @@ pub fn value_of(topic: &str, index: i32, offset: i64) -> String {
 }
 
 /// Milliseconds at which the record of an offset was stamped.
-pub fn stamp_of(offset: i64) -> i64 {
+pub const fn stamp_of(offset: i64) -> i64 {
     1_000_000 + offset * 10
 }
 
