@@ -47,6 +47,8 @@ pub(super) struct Classic {
     /// The leader's: partitions of each topic when it assigned last.
     counts: BTreeMap<String, usize>,
     metadata_came: bool,
+    /// The count of subscriptions of which the group was told.
+    told_topics: u64,
     /// What was owned before everything was let go, for the sticky assignor.
     memory: (i32, Vec<(String, Vec<i32>)>),
 }
@@ -66,6 +68,7 @@ impl Classic {
             members: Vec::new(),
             counts: BTreeMap::new(),
             metadata_came: false,
+            told_topics: 0,
             memory: (-1, Vec::new()),
         }
     }
@@ -119,6 +122,9 @@ impl Machine {
             State::Preparing if self.membership.revoking.is_none() => self.send_join(),
             State::Assigning => self.assign_as_leader(),
             State::Stable => {
+                if self.membership.classic.told_topics != self.cluster.subscriptions {
+                    self.rejoin();
+                }
                 self.reconcile();
                 if self.membership.classic.rejoin && self.membership.revoking.is_none() {
                     if !self.membership.in_flight {
@@ -243,6 +249,7 @@ impl Machine {
             reason: None,
         };
         link.send(now, &client_id, version, &request, Task::JoinGroup, patience);
+        self.membership.classic.told_topics = self.cluster.subscriptions;
         self.membership.in_flight = true;
         self.membership.go(State::Joining);
     }
@@ -298,10 +305,11 @@ impl Machine {
                 parsed
             })
             .collect();
-        let before = self.cluster.topics().len();
+        let mut added = false;
         let mut topics = Vec::new();
         let mut unknown = false;
         for name in wanted.into_iter().take(self.config.options.limits.shards_max) {
+            added |= self.cluster.named(&name).is_none();
             let at = self.cluster.add(&name);
             let Some(topic) = self.cluster.topic(at) else { continue };
             unknown |= topic.state == TopicState::Unknown;
@@ -312,7 +320,7 @@ impl Machine {
             }
         }
         if unknown {
-            if self.cluster.topics().len() > before {
+            if added {
                 self.refresh_soon();
             }
             self.membership.classic.members = members;

@@ -42,6 +42,8 @@ pub(super) struct Consumer {
     told: Option<BTreeMap<Uuid, Vec<i32>>>,
     /// The count of changes of what is owned at which that was so.
     told_at: u64,
+    /// The count of subscriptions of which it was told.
+    told_topics: u64,
     /// What was assigned in topics whose names are not known yet.
     unknown: Vec<(Uuid, Vec<i32>)>,
 }
@@ -72,6 +74,7 @@ impl Consumer {
             all: true,
             told: None,
             told_at: 0,
+            told_topics: 0,
             unknown: Vec::new(),
         }
     }
@@ -111,7 +114,7 @@ impl Machine {
                 self.reconcile();
                 // What is owned changed as it should: the broker is told at once.
                 let settled = self.membership.revoking.is_none();
-                let news = settled && self.is_news();
+                let news = (settled && self.is_news()) || self.has_other_topics();
                 if !self.membership.in_flight && (due || news) {
                     let epoch = self.membership.generation;
                     self.send_group_heartbeat(epoch);
@@ -119,6 +122,11 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// What is subscribed is not what the broker was told.
+    fn has_other_topics(&self) -> bool {
+        self.membership.consumer.told_topics != self.cluster.subscriptions
     }
 
     /// What is owned is not what the broker was told.
@@ -166,6 +174,8 @@ impl Machine {
         if all {
             request.rack_id = rack;
             request.rebalance_timeout_ms = millis(rebalance);
+        }
+        if all || (self.has_other_topics() && !leaving) {
             request.subscribed_topic_names = Some(topics());
         }
         if news && !leaving {
@@ -193,6 +203,7 @@ impl Machine {
             membership.consumer.told_at = self.partitions.ownings();
         }
         membership.consumer.all = false;
+        membership.consumer.told_topics = self.cluster.subscriptions;
         membership.heartbeat_at = now + membership.consumer.interval;
         if member_epoch == JOIN {
             membership.go(State::Joining);

@@ -250,7 +250,8 @@ impl Machine {
             return;
         }
         self.pump_revoking();
-        if matches!(self.membership.state, State::Left) {
+        let waits = self.membership.state == State::Unjoined && self.waits_for_topics();
+        if matches!(self.membership.state, State::Left) || waits {
             return;
         }
         if self.phase != Phase::Closing && self.membership.state != State::Leaving {

@@ -56,10 +56,13 @@ mod metadata;
 mod moves;
 mod ownership;
 mod partitions;
+pub(crate) mod patterns;
 mod positions;
 pub mod records;
 pub mod sticky_data;
+mod subscription;
 mod task;
 pub mod wire;
 
 pub use machine::Machine;
+pub use patterns::Pattern;
