@@ -21,6 +21,8 @@ mod fetching_model;
 mod model;
 #[path = "kafka_machine/moves.rs"]
 mod moves;
+#[path = "kafka_machine/patterns.rs"]
+mod patterns;
 #[path = "kafka_machine/records.rs"]
 mod records;
 #[path = "kafka_machine/spoil.rs"]

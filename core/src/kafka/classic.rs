@@ -301,13 +301,28 @@ impl Machine {
             .map(|member| {
                 let mut parsed = member_of(member, &self.membership.classic.chosen);
                 parsed.topics.truncate(self.config.options.limits.shards_max);
+                // One that is gone since we joined: another join, without it, follows.
+                let is_read = |name: &String| {
+                    let known = self.cluster.named(name).and_then(|at| self.cluster.topic(at));
+                    known.is_some_and(|topic| topic.subscribed)
+                };
+                if member.member_id == self.membership.member_id {
+                    parsed.topics.retain(is_read);
+                }
                 wanted.extend(parsed.topics.iter().cloned());
                 parsed
             })
             .collect();
         let mut added = false;
         let mut topics = Vec::new();
+        // Those that aren't there have none, and are noticed when they appear.
+        let mut counts = BTreeMap::new();
         let mut unknown = false;
+        let unwanted = self.cluster.foreign().filter(|(_, topic)| !wanted.contains(&topic.text));
+        let unwanted: Vec<_> = unwanted.map(|(at, _)| at).collect();
+        for at in unwanted {
+            self.cluster.forget(at);
+        }
         for name in wanted.into_iter().take(self.config.options.limits.shards_max) {
             added |= self.cluster.named(&name).is_none();
             let at = self.cluster.add(&name);
@@ -315,7 +330,9 @@ impl Machine {
             unknown |= topic.state == TopicState::Unknown;
             let racks = topic.leaders.iter().map(|leader| self.racks_of(&leader.replicas)).collect();
             let partitions = i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
+            counts.insert(name.clone(), 0);
             if topic.state == TopicState::Present {
+                counts.insert(name.clone(), topic.leaders.len());
                 topics.push(assign::Topic { name, partitions, racks });
             }
         }
@@ -326,8 +343,7 @@ impl Machine {
             self.membership.classic.members = members;
             return;
         }
-        self.membership.classic.counts =
-            topics.iter().map(|topic| (topic.name.clone(), topic.partitions.max(0) as usize)).collect();
+        self.membership.classic.counts = counts;
         let chosen = &self.membership.classic.chosen;
         let assignor = self.membership.classic.assignors.iter().find(|one| one.name() == chosen).cloned();
         let Some(assignor) = assignor else {

@@ -70,6 +70,13 @@ pub(super) struct Topic {
     pub(super) created: bool,
 }
 
+impl Topic {
+    /// Subscribed by its name, there or not.
+    pub(super) fn is_named(&self) -> bool {
+        self.subscribed && !self.matched
+    }
+}
+
 /// See the [module](self).
 pub(super) struct Cluster {
     pub(super) brokers: BTreeMap<i32, Broker>,
@@ -132,21 +139,29 @@ impl Cluster {
         self.subscriptions += 1;
     }
 
-    /// A topic that a pattern had meant is gone. Its place is given away where nothing can take
-    /// another topic for it.
-    pub(super) fn forget(&mut self, at: usize) {
-        let Some(topic) = self.topics.get_mut(at).filter(|topic| topic.matched) else { return };
+    /// Nothing means this topic any more: a pattern's that was deleted, or one that other members had
+    /// wanted. Whether its place is given away: not where something could take another topic for it.
+    pub(super) fn forget(&mut self, at: usize) -> bool {
+        let Some(topic) = self.topics.get_mut(at).filter(|topic| !topic.is_named()) else { return false };
+        let was_read = std::mem::replace(&mut topic.subscribed, false);
         // A fetch session without ids (before Kafka 2.8) may have the place under its old name.
-        let reusable = topic.id != Uuid::ZERO;
-        self.by_name.remove(&topic.text);
-        self.by_id.remove(&topic.id);
-        (topic.subscribed, topic.matched, topic.state) = (false, false, TopicState::Gone);
-        topic.leaders.clear();
+        let reusable = topic.id != Uuid::ZERO || !was_read;
         if reusable {
             self.vacant.insert(at);
         }
-        self.reads -= 1;
-        self.subscriptions += 1;
+        self.by_name.remove(&topic.text);
+        self.by_id.remove(&topic.id);
+        (topic.matched, topic.state) = (false, TopicState::Gone);
+        topic.leaders.clear();
+        self.reads -= usize::from(was_read);
+        self.subscriptions += u64::from(was_read);
+        reusable
+    }
+
+    /// Topics that are known for others' sake alone.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = (usize, &Topic)> {
+        let is_foreign = |topic: &Topic| !topic.subscribed && topic.state != TopicState::Gone;
+        self.topics.iter().enumerate().filter(move |(_, topic)| is_foreign(topic))
     }
 
     /// Nothing is subscribed, as no topic matches.

@@ -434,8 +434,9 @@ impl Machine {
         }
         let coming: Vec<_> = target.iter().copied().collect();
         for (topic, index) in coming {
-            if let Some(slot) = self.partition(topic, index) {
-                self.acquire(slot, false);
+            match self.partition(topic, index) {
+                Some(slot) => self.acquire(slot, false),
+                None => self.tell_too_many(),
             }
         }
         self.membership.reconciled = Some(self.partitions.ownings());

@@ -313,7 +313,7 @@ impl Machine {
             .topics()
             .iter()
             .enumerate()
-            .filter(|(_, topic)| topic.subscribed && !topic.matched)
+            .filter(|(_, topic)| topic.is_named())
             .filter(|(_, topic)| topic.state == TopicState::Missing && !topic.created)
             .map(|(at, topic)| (at, topic.text.clone()))
             .collect();

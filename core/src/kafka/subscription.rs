@@ -87,7 +87,6 @@ impl Machine {
         let acked = self.buffer.ledger.acked();
         for slot in slots {
             self.release(slot);
-            self.unacked_commits.remove(&slot);
         }
         if self.phase == Phase::Closing {
             // Acked, and nothing that it could be committed for: the close must say so.
@@ -95,7 +94,11 @@ impl Machine {
         }
         self.membership.target.retain(|(topic, _)| *topic != at);
         self.membership.reconciled = None;
-        self.cluster.forget(at);
+        if self.cluster.forget(at) {
+            for slot in self.partitions.vacate(at) {
+                self.unacked_commits.remove(&slot);
+            }
+        }
         false
     }
 
