@@ -189,7 +189,13 @@ impl FromStr for StreamUrl {
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let names = path.strip_prefix('/').unwrap_or(path);
         let streams: Result<Vec<_>, _> = names.split(',').map(|name| parse_stream(backend, name)).collect();
-        Ok(Self { backend, endpoints, streams: streams?, login, database: parse_query(backend, query)? })
+        let streams = streams?;
+        // The end of a pattern, and no empty query.
+        let is_cut = backend == Backend::Kafka && path.len() < rest.len() && query.is_empty();
+        if is_cut && streams.iter().any(Pattern::is_one) {
+            return Err(UrlError::Parameter("".into()));
+        }
+        Ok(Self { backend, endpoints, streams, login, database: parse_query(backend, query)? })
     }
 }
 

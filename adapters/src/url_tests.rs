@@ -172,6 +172,10 @@ fn topics_by_pattern() {
         let line = error.to_string();
         assert!(line.contains(says) && line.len() < 400 && !line.contains('\n'), "{text}: {line}");
     }
+    // A question mark that would be lost.
+    for text in ["kafka://h/^orders-x?", "kafka://h/a,^b?", "kafka://h/^orders-x?y"] {
+        assert!(error(text).to_string().contains("%3F"), "{text}");
+    }
     // Perhaps the rest of a password.
     assert_eq!(error("kafka://user:12/^sesame@h/t"), UrlError::Unescaped);
 }

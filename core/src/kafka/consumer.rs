@@ -104,6 +104,11 @@ impl Machine {
                 let epoch = if self.membership.instance.is_some() { LEAVE_FOR_A_WHILE } else { LEAVE };
                 self.send_group_heartbeat(epoch);
             }
+            // What was acked is still to be committed, perhaps in an epoch that a heartbeat brings.
+            State::Stable if self.phase == Phase::Closing && due => {
+                let epoch = self.membership.generation;
+                self.send_group_heartbeat(epoch);
+            }
             _ if self.phase == Phase::Closing => {}
             State::Unjoined if due => {
                 self.membership.consumer.begin_anew();
