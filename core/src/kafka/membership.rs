@@ -16,7 +16,8 @@
 //! the table at [`Machine::on_group_error`].
 //!
 //! **Invariant:** partitions are let go in two ways: revoked, which commits first and takes a
-//! bounded time; or lost, when the coordinator says that we are no member, which commits nothing.
+//! bounded time; or lost, when the coordinator says that we are no member, or the topic is gone,
+//! which commits nothing.
 //!
 //! **Invariant:** a partition is read only while the last assignment that we know of has it.
 
