@@ -13,7 +13,7 @@
 //! A member joins no group while no topic matches: there is nothing to share out, and Kafka 3
 //! refuses members of the consumer protocol that read nothing.
 //!
-//! **Invariant:** the list has at most `limits.shards_max` topics.
+//! **Invariant:** no topic is added by a pattern to a list that has `limits.shards_max`.
 
 use std::time::Duration;
 

@@ -396,6 +396,7 @@ fn topics_that_come_and_go_leave_nothing_behind() {
         let mut cluster = Cluster::new(1, &[("job-0", 2)]);
         cluster.group.follows = true;
         let mut world = World::reading(options.limits(limits), &["^job-.*"], cluster);
+        world.quiet = true;
         owns(&mut world, &["job-0/0", "job-0/1"], secs(10));
         for number in 1..12 {
             let (old, new) = (format!("job-{}", number - 1), format!("job-{number}"));
