@@ -175,13 +175,20 @@ fn a_command_that_finds_nothing_waits_and_says_so() {
 fn shards_of_what_matches_may_be_chosen() {
     let family = Family::new();
     let shard = format!("{}:1", family.topic("a"));
-    let mut consumer = Consume::of(&family.url()).args(["--shard", &shard, "--from", "0"]).start();
+    let trace = std::env::temp_dir().join(unique("patterns"));
+    let trace = trace.to_str().unwrap();
+    let args = ["--shard", &shard, "--from", "0", "--record", trace];
+    let mut consumer = Consume::of(&family.url()).args(args).start();
     family.send("a", 0);
     family.send("b", 0);
     let sent = family.send("a", 1);
     consumer.wait_for_payloads([&sent], FOUND);
     consumer.interrupt();
     assert_eq!(consumer.count(), 1);
+    // What was recorded gives the same commands again.
+    let replayed = run(&["replay", trace]);
+    std::fs::remove_file(trace).unwrap();
+    replayed.expect(0);
     is_refused(&run(&["consume", &family.url(), "--shard", "elsewhere:1"]), &["elsewhere:1"]);
 }
 
