@@ -312,6 +312,26 @@ fn a_leader_knows_what_others_read_and_reads_none_of_it() {
 }
 
 #[test]
+fn a_member_that_does_not_lead_tells_its_leader() {
+    for options in [classic(), cooperative()].map(often) {
+        let mut cluster = cluster();
+        let topic =
+            ConsumerProtocolAssignmentTopicPartition { topic: "orders-us".into(), partitions: vec![0] };
+        let given = ConsumerProtocolAssignment { assigned_partitions: vec![topic], user_data: None };
+        cluster.group.given = Some(given);
+        let mut world = World::reading(options, &["^orders-.*"], cluster);
+        owns(&mut world, &["orders-us/0"], secs(10));
+        world.cluster.create("orders-asia", 1);
+        let topics = ["orders-asia", "orders-eu", "orders-us"].map(str::to_owned);
+        world.until(secs(5), |world| told(world).is_some_and(|told| told == topics));
+        world.cluster.delete("orders-eu");
+        let topics = ["orders-asia", "orders-us"].map(str::to_owned);
+        world.until(secs(10), |world| told(world).is_some_and(|told| told == topics));
+        owns(&mut world, &["orders-us/0"], secs(5));
+    }
+}
+
+#[test]
 fn assignments_and_moves_are_about_what_matches() {
     let first = |topic: &str| Ask::Assign { stream: topic.into(), shard: ShardId::ZERO };
     for options in all() {
