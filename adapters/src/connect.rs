@@ -11,7 +11,8 @@ use crate::url::StreamUrl;
 /// A consumer of the streams that `url` names (see [`StreamUrl`]), on the tokio runtime that the
 /// caller is in. Returns once it reads.
 ///
-/// What the URL says takes the place of what `options` say.
+/// What the URL says takes the place of what `options` say. A Kafka URL may name topics by pattern,
+/// such as `kafka://localhost/^orders-.*`; where none matches yet, it returns as well.
 ///
 /// Cancel-safe: dropped, the consumer is closed in the background.
 ///

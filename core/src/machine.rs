@@ -19,7 +19,9 @@ use crate::time::Instant;
 pub struct Setup {
     /// Servers to try, in this order; at least one.
     pub endpoints: Vec<Endpoint>,
-    /// Streams to read; at least one.
+    /// Streams to read; at least one. Of Kafka, a name that begins with `^` is a pattern
+    /// ([`kafka::Pattern`](crate::kafka::Pattern)): all topics that match, those that appear later
+    /// as well.
     pub streams: Vec<StreamKey>,
     /// The options.
     pub options: ConsumerOptions,

@@ -23,6 +23,8 @@ mod model;
 mod moves;
 #[path = "kafka_machine/own.rs"]
 mod own;
+#[path = "kafka_machine/patterns.rs"]
+mod patterns;
 #[path = "kafka_machine/records.rs"]
 mod records;
 #[path = "kafka_machine/spoil.rs"]

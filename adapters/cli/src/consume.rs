@@ -13,6 +13,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tidegate::{AnyMachine, Backend, Handle, Notices, Runtime as _, StreamUrl, Tokio, drive, setup};
+use tidegate_core::kafka::Pattern;
 use tidegate_core::trace::Recorder;
 use tidegate_core::{
     ConsumerError, ConsumerMode, ConsumerOptions, KafkaOptions, Message, Messages, StreamKey,
@@ -88,7 +89,13 @@ fn check(consume: &Consume) -> (StreamUrl, ConsumerOptions) {
     }
     for args::Shard { stream, shard } in &consume.shards {
         let stream = StreamKey::from(stream.as_str());
-        if !url.streams().contains(&stream) {
+        let named = |name: &StreamKey| match url.backend() {
+            Backend::Kafka if Pattern::is_one(name) => {
+                Pattern::new(name).is_ok_and(|pattern| pattern.matches(&stream.to_string()))
+            }
+            _ => *name == stream,
+        };
+        if !url.streams().iter().any(named) {
             args::refuse(format_args!("--shard {stream}:{shard}: the URL doesn't name the stream {stream}"));
         }
         options = options.shard(stream, *shard);

@@ -56,6 +56,8 @@ pub(super) struct Classic {
     /// The leader's: partitions of each topic when it assigned last.
     pub(super) counts: BTreeMap<String, usize>,
     metadata_came: bool,
+    /// The count of subscriptions of which the group was told.
+    told_topics: u64,
     /// What was owned before everything was let go, for the sticky assignor.
     memory: (i32, Vec<(String, Vec<i32>)>),
 }
@@ -82,6 +84,7 @@ impl Classic {
             members: Vec::new(),
             counts: BTreeMap::new(),
             metadata_came: false,
+            told_topics: 0,
             memory: (-1, Vec::new()),
         }
     }
@@ -135,6 +138,9 @@ impl Machine {
             State::Preparing if self.membership.revoking.is_none() => self.send_join(),
             State::Assigning => self.assign_as_leader(),
             State::Stable => {
+                if self.membership.classic.told_topics != self.cluster.subscriptions {
+                    self.rejoin();
+                }
                 self.reconcile();
                 if self.membership.classic.rejoin && self.membership.revoking.is_none() {
                     if !self.membership.in_flight {
@@ -259,6 +265,7 @@ impl Machine {
             reason: None,
         };
         link.send(now, &client_id, version, &request, Task::JoinGroup, patience);
+        self.membership.classic.told_topics = self.cluster.subscriptions;
         self.membership.in_flight = true;
         self.membership.go(State::Joining);
     }

@@ -2,7 +2,7 @@
 //!
 //! **Invariant:** each member has an answer, if only that it reads nothing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::cluster::TopicState;
@@ -35,32 +35,49 @@ impl Machine {
             .map(|member| {
                 let mut parsed = member_of(member, memory);
                 parsed.topics.truncate(self.config.options.limits.shards_max);
+                // One that is gone since we joined: another join, without it, follows.
+                let is_read = |name: &String| {
+                    let known = self.cluster.named(name).and_then(|at| self.cluster.topic(at));
+                    known.is_some_and(|topic| topic.subscribed)
+                };
+                if member.member_id == self.membership.member_id {
+                    parsed.topics.retain(is_read);
+                }
                 wanted.extend(parsed.topics.iter().cloned());
                 parsed
             })
             .collect();
-        let before = self.cluster.topics().len();
+        let mut added = false;
         let mut topics = Vec::new();
+        // Those that aren't there have none, and are noticed when they appear.
+        let mut counts = BTreeMap::new();
         let mut unknown = false;
+        let unwanted = self.cluster.foreign().filter(|(_, topic)| !wanted.contains(&topic.text));
+        let unwanted: Vec<_> = unwanted.map(|(at, _)| at).collect();
+        for at in unwanted {
+            self.cluster.forget(at);
+        }
         for name in wanted.into_iter().take(self.config.options.limits.shards_max) {
+            added |= self.cluster.named(&name).is_none();
             let at = self.cluster.add(&name);
             let Some(topic) = self.cluster.topic(at) else { continue };
             unknown |= topic.state == TopicState::Unknown;
             let racks = topic.leaders.iter().map(|leader| self.racks_of(&leader.replicas)).collect();
             let partitions = i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
+            counts.insert(name.clone(), 0);
             if topic.state == TopicState::Present {
+                counts.insert(name.clone(), topic.leaders.len());
                 topics.push(assign::Topic { name, partitions, racks });
             }
         }
         if unknown {
-            if self.cluster.topics().len() > before {
+            if added {
                 self.refresh_soon();
             }
             self.membership.classic.members = members;
             return;
         }
-        self.membership.classic.counts =
-            topics.iter().map(|topic| (topic.name.clone(), topic.partitions.max(0) as usize)).collect();
+        self.membership.classic.counts = counts;
         let plan = match offered.assignor.assign(&topics, &parsed) {
             // Somebody else's answer is believed as far as it can be carried out.
             Ok(plan) if offered.own => assign::vetted(&plan, offered.assignor.protocol(), &topics, &parsed),

@@ -13,6 +13,7 @@ use super::link::Link;
 use super::links::Role;
 use super::membership::Membership;
 use super::partitions::Partitions;
+use super::patterns::{Pattern, Patterns, is_topic_name};
 use crate::ack::Slot;
 use crate::ack_buffer::AckBuffer;
 use crate::backoff::Backoff;
@@ -74,6 +75,8 @@ pub struct Machine {
     pub(super) start: Start,
     /// In force; empty is all.
     pub(super) selected: BTreeSet<(StreamKey, ShardId)>,
+    /// In force: the first shard of each topic, whatever is selected.
+    pub(super) first_only: bool,
     pub(super) moving: Option<Move>,
     pub(super) closing: Option<Close>,
     /// Acked messages of a membership that was lost while closing.
@@ -115,11 +118,13 @@ impl Machine {
         if streams.len() > options.limits.shards_max {
             return wrong("more topics are named than limits.shards_max allows");
         }
-        if let Some(odd) = streams.iter().find(|name| !is_topic_name(name.as_bytes())) {
+        let is_odd = |name: &&StreamKey| !Pattern::is_one(name) && !is_topic_name(name.as_bytes());
+        if let Some(odd) = streams.iter().find(is_odd) {
             return wrong(&format!(
                 "{odd} can't be a topic: at most 249 letters, digits, dots, dashes and underscores"
             ));
         }
+        let patterns = Patterns::among(&streams)?;
         if matches!(options.kafka.reset, Some(Reset::ByDuration(_))) && wall_clock.is_none() {
             return wrong(
                 "reset by duration needs the time of day: fill in wall_clock in the setup, or choose earliest or \
@@ -137,7 +142,8 @@ impl Machine {
         // A position or a moment to start from is a rewind or a seek before the first message.
         let moved = matches!(options.start, Start::From(Position::At(_)) | Start::After(_));
         let selected: BTreeSet<_> = options.shards.iter().cloned().collect();
-        if let Some((stream, _)) = selected.iter().find(|(stream, _)| !streams.contains(stream)) {
+        let desk = Desk::new(&options.limits, &streams, selected.clone()).with_patterns(patterns.clone());
+        if let Some((stream, _)) = selected.iter().find(|(stream, _)| !desk.is_subscribed(stream)) {
             return wrong(&format!("a shard of {stream} is assigned, but the topic is not subscribed"));
         }
         let limits = &options.limits;
@@ -147,12 +153,12 @@ impl Machine {
         Ok(Self {
             now: Instant::ZERO,
             phase: Phase::Starting,
-            desk: Desk::new(limits, &streams, selected.clone()),
+            desk,
             links: Vec::new(),
             roles: BTreeMap::new(),
             free_links: Vec::new(),
             seed_at: 0,
-            cluster: Cluster::new(&streams, backoff()),
+            cluster: Cluster::new(&streams, patterns, backoff()),
             partitions: Partitions::default(),
             readers: BTreeMap::new(),
             replicas_until: Instant::MAX,
@@ -166,6 +172,7 @@ impl Machine {
             detached: moved,
             start: options.start,
             selected,
+            first_only: false,
             moving: None,
             closing: None,
             lost_acks: 0,
@@ -318,12 +325,6 @@ const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A driver that wakes so much too late was not running.
 const OVERSLEPT: Duration = Duration::from_secs(1);
-
-/// As Kafka's `Topic.validate` has it.
-fn is_topic_name(name: &[u8]) -> bool {
-    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len()) && name != b"." && name != b".." && name.iter().all(legal)
-}
 
 /// Names are text on Kafka.
 fn text_of(name: &[u8]) -> Result<String, Error> {

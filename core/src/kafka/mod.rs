@@ -23,6 +23,9 @@
 //! takes them, piece by piece. What is not taken yet is bytes, counted and bounded, and a seek or
 //! a rebalance forgets it without a trace.
 //!
+//! A subscription may be a pattern ([`Pattern`]): then metadata is about all topics, and those that
+//! match are taken up and let go as they come and go.
+//!
 //! Each request that is sent leaves a task on its connection; the response comes back with it,
 //! and the loss of the connection, too. A partition has a *turn* that grows with every change of
 //! mind about it: an answer to an earlier turn is ignored.
@@ -57,10 +60,13 @@ mod metadata;
 mod moves;
 mod ownership;
 mod partitions;
+pub(crate) mod patterns;
 mod positions;
 pub mod records;
 pub mod sticky_data;
+mod subscription;
 mod task;
 pub mod wire;
 
 pub use machine::Machine;
+pub use patterns::Pattern;

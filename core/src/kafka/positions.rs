@@ -489,18 +489,16 @@ impl Machine {
 
     /// Everything that is ours is read: told once.
     fn tell_ready(&mut self) {
-        if self.phase != Phase::Starting {
-            return;
+        let settled = !self.is_member() || self.waits_for_topics() || self.membership.is_settled();
+        let settled = settled && self.partitions.unsettled().is_empty();
+        if self.phase == Phase::Starting {
+            let known = self.cluster.answers > 0 && self.cluster.is_known(self.config.options.create);
+            if known && settled {
+                self.phase = Phase::Running;
+                self.desk.notice(Notice::Ready);
+            }
         }
-        let known = self.cluster.answers > 0 && self.cluster.is_known(self.config.options.create);
-        let settled = match self.is_member() {
-            true => self.membership.is_settled(),
-            false => true,
-        };
-        if known && settled && self.partitions.unsettled().is_empty() {
-            self.phase = Phase::Running;
-            self.desk.notice(Notice::Ready);
-        }
+        self.tell_unmatched(settled);
     }
 }
 
