@@ -66,7 +66,11 @@ fn fail_over(protocol: Protocol, stand_still: Option<Duration>) {
     crew.wait_for(&ends, FAIL_OVER);
     crew.wait_until_committed(&ends, FAIL_OVER);
     let report = crew.finish();
-    println!("{protocol:?}: {sent} records sent, 0 lost, {} duplicates", report.duplicates);
+    println!(
+        "{protocol:?}: {sent} records sent, 0 lost, {} duplicates of at most {} explained",
+        report.duplicates,
+        report.excused.explained()
+    );
 }
 
 #[test]

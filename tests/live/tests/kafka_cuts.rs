@@ -67,7 +67,12 @@ fn storm(protocol: Protocol) {
     // Whoever was cut off for longer than its session is back.
     kafka.wait_until_shared(&group, &topic, &[2, 2], wait::PATIENCE);
     let report = crew.finish();
-    println!("{protocol:?}: {} records, 0 lost, {} duplicates", report.records, report.duplicates);
+    println!(
+        "{protocol:?}: {} records, 0 lost, {} duplicates of at most {} explained",
+        report.records,
+        report.duplicates,
+        report.excused.explained()
+    );
 }
 
 #[test]

@@ -211,6 +211,11 @@ fn a_dead_broker_is_not_stormed() {
     for mut watched in watched {
         watched.crew.wait_for(&ends, FAIL_OVER);
         let report = watched.crew.finish();
-        println!("{:?}: {sent} records sent, 0 lost, {} duplicates", watched.protocol, report.duplicates);
+        println!(
+            "{:?}: {sent} records sent, 0 lost, {} duplicates of at most {} explained",
+            watched.protocol,
+            report.duplicates,
+            report.excused.explained()
+        );
     }
 }

@@ -31,6 +31,7 @@ mod kcat;
 mod paths;
 mod produce;
 mod protocol;
+mod repeats;
 mod settings;
 
 pub use admin::{Admin, Commit, Committed, Group, GroupMember, Partition};
