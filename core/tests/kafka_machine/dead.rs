@@ -70,11 +70,11 @@ fn a_dead_broker_that_comes_and_goes_in_metadata_is_not_stormed() {
     for options in [classic(), newer(), resumable()] {
         let mut world = reading(options);
         let since = world.now;
-        let answers = Rc::new(Cell::new(0));
+        let answers = Rc::new(Cell::new(0_usize));
         let count = Rc::clone(&answers);
         world.on::<MetadataRequest>(usize::MAX, move |_, answer| {
             count.set(count.get() + 1);
-            if count.get() % 2 == 0 {
+            if count.get().is_multiple_of(2) {
                 answer.brokers.retain(|broker| broker.node_id != 2);
             }
             Fate::Reply

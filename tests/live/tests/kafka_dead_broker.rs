@@ -144,10 +144,12 @@ fn a_dead_broker_is_not_stormed() {
         .find(|group| kept_in(group, &kafka) == kept_in(&first, &kafka))
         .unwrap();
     watched.push(Watched::start(&kafka, &topic, &second, Protocol::Cooperative, &dir));
+    // They may be asked in the middle of a move.
     let coordinator = |kafka: &Admin| {
-        let of = |group: &str| kafka.group(group).unwrap().coordinator as usize;
-        assert_eq!(of(&first), of(&second));
-        of(&first)
+        wait::until("both groups have the same coordinator", wait::PATIENCE, || {
+            let of = |group: &str| Some(kafka.group(group)?.coordinator as usize);
+            of(&first).filter(|found| of(&second) == Some(*found))
+        })
     };
     let leader = |kafka: &Admin, not: usize| {
         let leaders = kafka.partitions(&topic).into_iter().map(|partition| partition.leader as usize);

@@ -65,7 +65,7 @@ fn talks(trace: &Path) -> Vec<Talk> {
                 let known = conns.entry(conn).or_default();
                 known.came.extend_from_slice(&bytes);
                 while let Some(answer) = split_frame(&mut known.came, 1 << 30).unwrap() {
-                    let (key, version, asked) = known.asked.pop_front().expect("a request before its answer");
+                    let (key, version, asked) = known.asked.pop_front().unwrap();
                     talks.push(Talk { key, version, conn, asked, answered: now, answer });
                 }
             }
