@@ -13,6 +13,8 @@ mod classic;
 mod commits;
 #[path = "kafka_machine/consumer.rs"]
 mod consumer;
+#[path = "kafka_machine/dead.rs"]
+mod dead;
 #[path = "kafka_machine/fetching.rs"]
 mod fetching;
 #[path = "kafka_machine/fetching_model.rs"]

@@ -143,6 +143,8 @@ impl Machine {
         for id in gone_or_moved {
             self.shut_link(Role::Query(id));
             self.shut_link(Role::Data(id));
+            // Nothing would be heard of a connection that can't be made any more.
+            self.leave_replica(id);
         }
     }
 
