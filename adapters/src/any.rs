@@ -83,11 +83,12 @@ impl std::fmt::Debug for AnyMachine {
 }
 
 /// What a machine for `url` is made from: what the URL says takes the place of what `options`
-/// say, and the rest is found out about this host.
+/// say, and the rest is found out about this host. `now` is what the clock shows by which the machine
+/// will be driven ([`Runtime::now`](crate::Runtime::now)).
 ///
 /// # Errors
 /// [`Error::Identity`] if the mode is resumable and the host has no identity.
-pub fn setup(url: &StreamUrl, options: ConsumerOptions) -> Result<Setup, Error> {
+pub fn setup(url: &StreamUrl, options: ConsumerOptions, now: Instant) -> Result<Setup, Error> {
     let host = HostId::resolve(&host::facts());
     let resumable = options.mode == tidegate_core::ConsumerMode::Resumable;
     let named = options.group.is_some() && options.consumer.is_some();
@@ -103,6 +104,7 @@ pub fn setup(url: &StreamUrl, options: ConsumerOptions) -> Result<Setup, Error> 
         generated_consumer: host::generated_consumer(host.as_ref()),
         host,
         seed: host::seed(),
+        wall_clock: Some(host::wall_clock(now)),
     })
 }
 

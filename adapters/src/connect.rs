@@ -4,13 +4,15 @@ use tidegate_core::{ConsumerError, ConsumerOptions, Machine, Setup};
 
 use crate::any::{AnyMachine, setup};
 use crate::handle::{Handle, drive};
+use crate::runtime::Runtime as _;
 use crate::tokio::Tokio;
 use crate::url::StreamUrl;
 
 /// A consumer of the streams that `url` names (see [`StreamUrl`]), on the tokio runtime that the
 /// caller is in. Returns once it reads.
 ///
-/// What the URL says takes the place of what `options` say.
+/// What the URL says takes the place of what `options` say. A Kafka URL may name topics by pattern,
+/// such as `kafka://localhost/^orders-.*`; where none matches yet, it returns as well.
 ///
 /// Cancel-safe: dropped, the consumer is closed in the background.
 ///
@@ -60,10 +62,11 @@ where
     M: Machine + Send + 'static,
 {
     let url: StreamUrl = url.parse()?;
-    let setup = setup(&url, options)?;
+    let runtime = Tokio::current()?;
+    let setup = setup(&url, options, runtime.now())?;
     let machine = AnyMachine::new(&url, setup.clone())?;
     let machine = wrap(machine, &setup);
-    let handle = drive(Tokio::current()?, machine, &setup.options);
+    let handle = drive(runtime, machine, &setup.options);
     handle.ready().await?;
     Ok(handle)
 }

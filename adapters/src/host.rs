@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use tidegate_core::identity::{HostFacts, consumer_id};
-use tidegate_core::{ConsumerId, HostId};
+use tidegate_core::{ConsumerId, HostId, Instant, Timestamp};
 
 /// What is known of this host: `HOST_ID`, the process's cgroup and mounts, and the hardware
 /// addresses of its network interfaces except `lo`, in the order of their names.
@@ -44,6 +44,11 @@ pub fn seed() -> u64 {
     hasher.finish()
 }
 
+/// What the wall clock showed when the driver's clock, which shows `now`, was at its origin.
+pub fn wall_clock(now: Instant) -> Timestamp {
+    Timestamp::from_millis(unix_millis()).minus(now.since(Instant::ZERO))
+}
+
 fn macs(interfaces: &Path) -> Vec<[u8; 6]> {
     let Ok(entries) = std::fs::read_dir(interfaces) else { return Vec::new() };
     let mut names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
@@ -73,8 +78,7 @@ fn thread_number() -> u64 {
 /// consumers in a millisecond.
 fn unique_millis() -> i64 {
     static LAST: AtomicI64 = AtomicI64::new(i64::MIN);
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let now = i64::try_from(since.as_millis()).unwrap_or(i64::MAX);
+    let now = unix_millis();
     let next = |last: i64| now.max(last.saturating_add(1));
     let mut last = LAST.load(Ordering::Relaxed);
     while let Err(seen) = LAST.compare_exchange_weak(last, next(last), Ordering::Relaxed, Ordering::Relaxed) {
@@ -83,9 +87,25 @@ fn unique_millis() -> i64 {
     next(last)
 }
 
+/// Milliseconds since the Unix epoch.
+fn unix_millis() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    #[test]
+    fn both_clocks_show_the_same_moment() {
+        let before = unix_millis();
+        let now = Instant::ZERO + Duration::from_secs(90);
+        let shown = wall_clock(now).plus(now.since(Instant::ZERO)).as_millis();
+        assert!((before..=unix_millis()).contains(&shown), "{shown}, and it was {before}");
+    }
 
     #[test]
     fn hardware_addresses_are_six_hex_pairs() {

@@ -99,8 +99,8 @@ mod url;
 pub use tidegate_core::{
     AckRange, Assignment, AssignorKind, AutoCommit, Batch, Cause, ClaimOptions, Consumer, ConsumerError,
     ConsumerGroup, ConsumerId, ConsumerMode, ConsumerOptions, Endpoint, Error, GroupProtocol, HostId,
-    Isolation, KafkaOptions, Limits, Message, MessageRef, Messages, Notice, Position, Reason, RequestError,
-    Reset, SeqNo, ShardId, Start, Stats, StreamKey, Timestamp,
+    Isolation, KafkaOptions, Limits, Message, MessageRef, Messages, Notice, OwnAssignor, Position, Reason,
+    RequestError, Reset, SeqNo, ShardId, Start, Stats, StreamKey, Timestamp, assign,
 };
 
 pub use any::{AnyMachine, Backend, setup};

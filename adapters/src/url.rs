@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
+use tidegate_core::kafka::Pattern;
 use tidegate_core::{ConsumerError, ConsumerOptions, Endpoint, Error, Login, Secret, StreamKey};
 use url::{Host, Url, form_urlencoded};
 
@@ -19,6 +20,11 @@ use crate::any::Backend;
 /// password and streams are percent-decoded, a Redis stream to any bytes: a comma in its name is
 /// `%2C`. Kafka's user and password are for SASL PLAIN. `Debug` and `Display` show no password.
 ///
+/// On Kafka a name that begins with `^` is a regular expression ([`Pattern`]): all topics whose
+/// whole name matches are read, those that appear later as well. `^`, `\`, `{` and the like stand for
+/// themselves; what a URL gives another meaning is encoded: `,` as `%2C`, `?` as `%3F`, `#` as `%23`,
+/// `%` as `%25`. In a shell the URL goes in single quotes.
+///
 /// ```
 /// # use tidegate::{Backend, StreamUrl};
 /// let url: StreamUrl = "redis://:secret@localhost/orders,returns?db=2".parse()?;
@@ -28,6 +34,9 @@ use crate::any::Backend;
 /// let url: StreamUrl = "kafka://one,two:9093/orders".parse()?;
 /// assert_eq!(url.backend(), Backend::Kafka);
 /// assert_eq!(url.endpoints()[0].port, 9092);
+///
+/// let url: StreamUrl = r"kafka://one/returns,^orders-\d{2%2C4}".parse()?;
+/// assert_eq!(url.streams()[1].as_bytes(), br"^orders-\d{2,4}");
 /// # Ok::<(), tidegate::UrlError>(())
 /// ```
 #[derive(Clone, PartialEq, Eq)]
@@ -82,9 +91,13 @@ pub enum UrlError {
     NoStream(Backend),
     /// No topic can have this name.
     #[error(
-        "'{0}' is no name of a topic: it is 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', not . or .. alone"
+        "'{0}' is no name of a topic: it is 1 to 249 of a-z, A-Z, 0-9, '.', '_' and '-', not . or .. alone; a \
+         pattern begins with ^, and a comma in it is %2C"
     )]
     Topic(Box<str>),
+    /// What is meant as a pattern of topics is none; the words are those of [`Pattern::new`].
+    #[error("{0}; in a URL write ',' as %2C, '?' as %3F, '#' as %23, '%' as %25")]
+    Pattern(Box<str>),
     /// There is a fragment.
     #[error("the URL has a '#': in a stream's name write it as %23")]
     Fragment,
@@ -115,7 +128,7 @@ impl StreamUrl {
         &self.endpoints
     }
 
-    /// The streams, in order; at least one.
+    /// The streams, in order; at least one. Those of Kafka that begin with `^` are patterns.
     pub fn streams(&self) -> &[StreamKey] {
         &self.streams
     }
@@ -176,7 +189,13 @@ impl FromStr for StreamUrl {
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let names = path.strip_prefix('/').unwrap_or(path);
         let streams: Result<Vec<_>, _> = names.split(',').map(|name| parse_stream(backend, name)).collect();
-        Ok(Self { backend, endpoints, streams: streams?, login, database: parse_query(backend, query)? })
+        let streams = streams?;
+        // The end of a pattern, and no empty query.
+        let is_cut = backend == Backend::Kafka && path.len() < rest.len() && query.is_empty();
+        if is_cut && streams.iter().any(Pattern::is_one) {
+            return Err(UrlError::Parameter("".into()));
+        }
+        Ok(Self { backend, endpoints, streams, login, database: parse_query(backend, query)? })
     }
 }
 
@@ -238,13 +257,18 @@ fn parse_stream(backend: Backend, text: &str) -> Result<StreamKey, UrlError> {
     if text.is_empty() {
         return Err(UrlError::NoStream(backend));
     }
-    let name = decode(text, "stream's name")?;
-    if backend == Backend::Kafka && !is_topic(&name) {
-        // It may be the rest of a password that has a slash.
-        let shown = || UrlError::Topic(text.escape_debug().to_string().into());
-        return Err(if text.contains('@') { UrlError::Unescaped } else { shown() });
+    let name = StreamKey::from(Bytes::from(decode(text, "stream's name")?));
+    if backend == Backend::Kafka {
+        let wrong = match Pattern::is_one(&name) {
+            true => Pattern::new(&name).err().map(|error| UrlError::Pattern(error.to_string().into())),
+            false if is_topic(name.as_bytes()) => None,
+            false => Some(UrlError::Topic(text.escape_debug().to_string().into())),
+        };
+        // It may be the rest of a password that has a slash; no topic's name has an @.
+        let wrong = if text.contains('@') { Some(UrlError::Unescaped) } else { wrong };
+        return wrong.map_or(Ok(name), Err);
     }
-    Ok(StreamKey::from(Bytes::from(name)))
+    Ok(name)
 }
 
 /// As Kafka has it (`org.apache.kafka.common.internals.Topic`).

@@ -153,6 +153,34 @@ fn what_kafka_does_not_have() {
 }
 
 #[test]
+fn topics_by_pattern() {
+    let url = parse(r"kafka://h/^orders-.*,returns,^[a-z]{2%2C3}\.(eu|us)$,^a%3F%23%25%5e");
+    let expected: [&[u8]; 4] = [b"^orders-.*", b"returns", br"^[a-z]{2,3}\.(eu|us)$", b"^a?#%^"];
+    assert_eq!(url.streams().iter().map(StreamKey::as_bytes).collect::<Vec<_>>(), expected);
+    assert_eq!(streams("kafka://h/%5Eorders"), [b"^orders"]);
+    // Of Redis it is a name like any other.
+    assert_eq!(streams("redis://h/^orders-("), [b"^orders-("]);
+    for (text, says) in [
+        ("kafka://h/^orders-(", "no regular expression"),
+        ("kafka://h/^a{2,3}", "%2C"),
+        ("kafka://h/orders,^[", "^["),
+        ("kafka://h/^%ff", "UTF-8"),
+        (&format!("kafka://h/^{}", "x".repeat(5_000)), "4096"),
+    ] {
+        let error = error(text);
+        assert!(matches!(error, UrlError::Pattern(_)), "{error:?}");
+        let line = error.to_string();
+        assert!(line.contains(says) && line.len() < 400 && !line.contains('\n'), "{text}: {line}");
+    }
+    // A question mark that would be lost.
+    for text in ["kafka://h/^orders-x?", "kafka://h/a,^b?", "kafka://h/^orders-x?y"] {
+        assert!(error(text).to_string().contains("%3F"), "{text}");
+    }
+    // Perhaps the rest of a password.
+    assert_eq!(error("kafka://user:12/^sesame@h/t"), UrlError::Unescaped);
+}
+
+#[test]
 fn a_password_is_never_shown() {
     let url = parse("redis://user:sesame@h/s?db=1");
     assert_eq!(url.to_string(), "redis://user:…@h:6379/s?db=1");

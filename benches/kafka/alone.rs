@@ -64,6 +64,7 @@ pub(crate) fn run(captured: &[Captured]) -> Result<Alone, Failure> {
         host: None,
         generated_consumer: "member".into(),
         seed: 1,
+        wall_clock: None,
     })?;
     let mut bench = Bench {
         machine,

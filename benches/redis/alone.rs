@@ -35,6 +35,7 @@ pub(crate) fn run(replies: usize, size: usize) -> Result<Alone, Failure> {
         host: None,
         generated_consumer: "member".into(),
         seed: 1,
+        wall_clock: None,
     })?;
     let mut bench =
         Bench { start: Instant::now(), spent: Duration::ZERO, acks: Vec::new(), reads: 0, commits: 0 };

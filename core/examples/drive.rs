@@ -27,6 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         host: None,
         generated_consumer: "drive".into(),
         seed: 1,
+        wall_clock: None,
     })?;
     let start = Clock::now();
     let now = || Instant::from_nanos(start.elapsed().as_nanos() as u64);

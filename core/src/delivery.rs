@@ -113,6 +113,15 @@ pub enum Notice {
         /// Which.
         shard: Assignment,
     },
+    /// An assignor of one's own gave away what can't be given: that was left out of its plan.
+    LeftOut {
+        /// Its name.
+        assignor: Box<str>,
+        /// How many partitions.
+        partitions: u64,
+        /// What is wrong with the first of them.
+        what: Box<str>,
+    },
     /// The broker refused a command; it will be tried again.
     Refused {
         /// The command's name.
@@ -169,6 +178,12 @@ impl fmt::Display for Notice {
                 write!(f, "{shard} goes on at {to} instead of {from}: {reason}")
             }
             Self::Mended { shard } => write!(f, "mended {shard}"),
+            Self::LeftOut { assignor, partitions, what } => {
+                write!(
+                    f,
+                    "left out of the plan of {assignor:?}: {partitions} partitions, the first as {what}"
+                )
+            }
             Self::Refused { command, error } => write!(f, "{command} was refused, trying again: {error}"),
         }
     }

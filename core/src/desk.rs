@@ -12,6 +12,7 @@ use crate::ack::AckRange;
 use crate::command::Command;
 use crate::delivery::Notice;
 use crate::error::{Error, RequestError};
+use crate::kafka::patterns::{Pattern, Patterns};
 use crate::limits::Limits;
 use crate::mutation::{self, Mutation};
 use crate::options::Start;
@@ -67,6 +68,8 @@ pub(crate) struct Desk {
     open: usize,
     open_max: usize,
     streams: BTreeSet<StreamKey>,
+    /// Of Kafka: what else is subscribed.
+    patterns: Patterns,
     pub(crate) paused: bool,
     /// In force from the next seek or rewind on; empty is all.
     pub(crate) assigned: BTreeSet<(StreamKey, ShardId)>,
@@ -86,9 +89,21 @@ impl Desk {
             open: 0,
             open_max: limits.requests_max,
             streams: streams.iter().cloned().collect(),
+            patterns: Patterns::default(),
             paused: false,
             assigned,
         }
+    }
+
+    /// The streams that a pattern means are subscribed as well, there or not; the pattern's own text
+    /// is none.
+    #[must_use]
+    pub(crate) fn with_patterns(mut self, patterns: Patterns) -> Self {
+        if !patterns.is_empty() {
+            self.streams.retain(|stream| !Pattern::is_one(stream));
+        }
+        self.patterns = patterns;
+        self
     }
 
     pub(crate) fn command(&mut self, command: Command) {
@@ -174,10 +189,15 @@ impl Desk {
     }
 
     fn check_subscribed(&self, stream: &StreamKey) -> Result<(), RequestError> {
-        match self.streams.contains(stream) {
+        match self.is_subscribed(stream) {
             true => Ok(()),
             false => Err(RequestError::StreamNotSubscribed { stream: stream.clone() }),
         }
+    }
+
+    pub(crate) fn is_subscribed(&self, stream: &StreamKey) -> bool {
+        let matches = || self.patterns.matches(std::str::from_utf8(stream.as_bytes()).unwrap_or_default());
+        self.streams.contains(stream) || (!self.patterns.is_empty() && matches())
     }
 
     /// A name for a request that takes a while.

@@ -138,6 +138,7 @@ pub mod timer;
 pub mod trace;
 
 pub use ack::AckRange;
+pub use assign::OwnAssignor;
 pub use claim::ClaimOptions;
 pub use command::Command;
 pub use commit::AutoCommit;

@@ -11,7 +11,7 @@ use crate::identity::{ConsumerId, HostId};
 use crate::options::ConsumerOptions;
 use crate::request::{Request, Ticket};
 use crate::stats::Stats;
-use crate::stream::StreamKey;
+use crate::stream::{StreamKey, Timestamp};
 use crate::time::Instant;
 
 /// What a machine is made from.
@@ -19,7 +19,9 @@ use crate::time::Instant;
 pub struct Setup {
     /// Servers to try, in this order; at least one.
     pub endpoints: Vec<Endpoint>,
-    /// Streams to read; at least one.
+    /// Streams to read; at least one. Of Kafka, a name that begins with `^` is a pattern
+    /// ([`kafka::Pattern`](crate::kafka::Pattern)): all topics that match, those that appear later
+    /// as well.
     pub streams: Vec<StreamKey>,
     /// The options.
     pub options: ConsumerOptions,
@@ -29,6 +31,10 @@ pub struct Setup {
     pub generated_consumer: ConsumerId,
     /// Of all randomness: jitter and nothing else.
     pub seed: u64,
+    /// What the wall clock showed at the driver's [`Instant::ZERO`], within a second or so; what it
+    /// shows later is this and the driver's time since. `None`: unknown, and what needs it is
+    /// refused ([`Reset::ByDuration`](crate::Reset::ByDuration)).
+    pub wall_clock: Option<Timestamp>,
 }
 
 /// A backend's consumer as a pure value: events in, commands and deliveries out.

@@ -13,6 +13,8 @@ mod classic;
 mod commits;
 #[path = "kafka_machine/consumer.rs"]
 mod consumer;
+#[path = "kafka_machine/dead.rs"]
+mod dead;
 #[path = "kafka_machine/fetching.rs"]
 mod fetching;
 #[path = "kafka_machine/fetching_model.rs"]
@@ -21,6 +23,10 @@ mod fetching_model;
 mod model;
 #[path = "kafka_machine/moves.rs"]
 mod moves;
+#[path = "kafka_machine/own.rs"]
+mod own;
+#[path = "kafka_machine/patterns.rs"]
+mod patterns;
 #[path = "kafka_machine/records.rs"]
 mod records;
 #[path = "kafka_machine/spoil.rs"]

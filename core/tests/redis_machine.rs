@@ -25,6 +25,7 @@ fn setup(options: ConsumerOptions) -> Setup {
         host: None::<HostId>,
         generated_consumer: "member".into(),
         seed: 7,
+        wall_clock: None,
     }
 }
 

@@ -201,6 +201,7 @@ fn setup(password: Option<&str>) -> Setup {
         host: None,
         generated_consumer: "c".into(),
         seed: 1,
+        wall_clock: None,
     }
 }
 

@@ -57,6 +57,8 @@ Examples:
       --protocol classic --assignor cooperative-sticky --isolation read-committed
   Partition 3 of a topic from offset 42 on:
     tidegate consume kafka://localhost/orders --shard orders:3 --from 42
+  All topics that begin so, those that appear later as well:
+    tidegate consume 'kafka://localhost/^orders-.*'
 
 Lines of Redis:
   {\"stream\":\"orders\",\"shard\":0,\"seq\":\"1700000000000-0\",\"timestamp\":\"2023-11-14T22:13:20.000Z\",
@@ -85,7 +87,8 @@ Exit status: 0 done, 1 a fatal error, 2 wrong usage.
 #[command(after_help = CONSUME_EXAMPLES)]
 pub(crate) struct Consume {
     /// redis://[user:password@]host[:port][,host…]/stream[,stream…], or
-    /// kafka://[user:password@]host[:port][,host…]/topic[,topic…]
+    /// kafka://[user:password@]host[:port][,host…]/topic[,topic…]; a topic that begins with ^ is a
+    /// regular expression, in which a comma is %2C and a question mark %3F.
     #[arg(value_name = "URL")]
     pub(crate) url: String,
 
@@ -431,6 +434,8 @@ mod tests {
             ("--shard", "orders:x"),
             ("--commit-interval", "5"),
             ("--claim-interval", "soon"),
+            ("--reset", "yesterday"),
+            ("--reset", "2"),
             ("--batch", "0"),
             ("--count", "0"),
             ("--count", "-1"),

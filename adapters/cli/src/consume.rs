@@ -12,7 +12,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use tidegate::{AnyMachine, Backend, Handle, Notices, StreamUrl, Tokio, drive, setup};
+use tidegate::{AnyMachine, Backend, Handle, Notices, Runtime as _, StreamUrl, Tokio, drive, setup};
+use tidegate_core::kafka::Pattern;
 use tidegate_core::trace::Recorder;
 use tidegate_core::{
     ConsumerError, ConsumerMode, ConsumerOptions, KafkaOptions, Message, Messages, StreamKey,
@@ -89,7 +90,13 @@ fn check(consume: &Consume) -> (StreamUrl, ConsumerOptions) {
     }
     for args::Shard { stream, shard } in &consume.shards {
         let stream = StreamKey::from(stream.as_str());
-        if !url.streams().contains(&stream) {
+        let named = |name: &StreamKey| match url.backend() {
+            Backend::Kafka if Pattern::is_one(name) => {
+                Pattern::new(name).is_ok_and(|pattern| pattern.matches(&stream.to_string()))
+            }
+            _ => *name == stream,
+        };
+        if !url.streams().iter().any(named) {
             args::refuse(
                 "consume",
                 format_args!("--shard {stream}:{shard}: the URL doesn't name the stream {stream}"),
@@ -107,9 +114,9 @@ async fn start(consume: &Consume, url: &StreamUrl, options: ConsumerOptions) -> 
     let stop =
         Stop::on_signals().map_err(|error| Fatal::new(format_args!("can't listen to signals: {error}")))?;
     let screen = Arc::new(Screen::new(consume.progress));
-    let setup = setup(url, options)?;
-    let machine = AnyMachine::new(url, setup.clone())?;
     let runtime = Tokio::current()?;
+    let setup = setup(url, options, runtime.now())?;
+    let machine = AnyMachine::new(url, setup.clone())?;
     let handle = match &consume.record {
         Some(path) => {
             let sink = record::sink(path, screen.clone())?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use tidegate_core::{AssignorKind, GroupProtocol, KafkaOptions};
+use tidegate_core::{AssignorKind, GroupProtocol, KafkaOptions, Reset};
 
 use crate::args::duration;
 
@@ -24,9 +24,10 @@ pub(crate) struct Kafka {
     #[arg(long, value_enum)]
     isolation: Option<Isolation>,
 
-    /// Where to go on when there is no offset: the group has none, or it no longer exists [default:
-    /// earliest, and latest in real time].
-    #[arg(long, value_enum)]
+    /// Where to go on when there is no offset: the group has none, or it no longer exists. earliest is
+    /// the oldest message, latest what comes from then on, none an error, and 2h (a duration) the first
+    /// message that is no older than that [default: earliest, and latest in real time].
+    #[arg(long, value_name = "earliest|latest|none|TIME", value_parser = reset)]
     reset: Option<Reset>,
 
     /// Classic groups: how soon a dead member's partitions are given away. Without --protocol it
@@ -58,16 +59,6 @@ enum Assignor {
 enum Isolation {
     ReadUncommitted,
     ReadCommitted,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Reset {
-    /// The oldest message.
-    Earliest,
-    /// What comes from then on.
-    Latest,
-    /// Nowhere: it is an error.
-    None,
 }
 
 impl Kafka {
@@ -125,7 +116,7 @@ impl Kafka {
         if *isolation == Some(Isolation::ReadCommitted) {
             options.isolation = tidegate_core::Isolation::ReadCommitted;
         }
-        options.reset = reset.map(Reset::reset);
+        options.reset = *reset;
         if let Some(timeout) = session_timeout {
             options = options.session_timeout(*timeout);
         }
@@ -144,13 +135,15 @@ impl Assignor {
     }
 }
 
-impl Reset {
-    fn reset(self) -> tidegate_core::Reset {
-        match self {
-            Self::Earliest => tidegate_core::Reset::Earliest,
-            Self::Latest => tidegate_core::Reset::Latest,
-            Self::None => tidegate_core::Reset::None,
-        }
+fn reset(text: &str) -> Result<Reset, String> {
+    match text {
+        "earliest" => Ok(Reset::Earliest),
+        "latest" => Ok(Reset::Latest),
+        "none" => Ok(Reset::None),
+        text => match duration(text) {
+            Ok(age) => Ok(Reset::ByDuration(age)),
+            Err(wrong) => Err(format!("it is earliest, latest, none or how old at most: {wrong}")),
+        },
     }
 }
 
@@ -188,16 +181,19 @@ mod tests {
             .protocol(GroupProtocol::Classic)
             .assignors([AssignorKind::CooperativeSticky, AssignorKind::RoundRobin])
             .isolation(tidegate_core::Isolation::ReadCommitted)
-            .reset(tidegate_core::Reset::None)
+            .reset(Reset::None)
             .session_timeout(Duration::from_secs(6));
         assert_eq!(read(all).options(), Ok(expected.clone()));
         assert_eq!(expected.check(), Ok(()));
         for (word, kind) in [("range", AssignorKind::Range), ("sticky", AssignorKind::Sticky)] {
             assert_eq!(read(&format!("--assignor {word}")).options().unwrap().assignors, [kind]);
         }
-        for (word, reset) in
-            [("earliest", tidegate_core::Reset::Earliest), ("latest", tidegate_core::Reset::Latest)]
-        {
+        for (word, reset) in [
+            ("earliest", Reset::Earliest),
+            ("latest", Reset::Latest),
+            ("2h", Reset::ByDuration(Duration::from_secs(7_200))),
+            ("0s", Reset::ByDuration(Duration::ZERO)),
+        ] {
             assert_eq!(read(&format!("--reset {word}")).options().unwrap().reset, Some(reset));
         }
         let uncommitted = read("--isolation read-uncommitted").options().unwrap();

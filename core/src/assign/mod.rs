@@ -48,6 +48,7 @@
 mod levels;
 mod moves;
 mod network;
+mod own;
 mod racks;
 mod range;
 mod round_robin;
@@ -55,6 +56,8 @@ mod share;
 mod sticky;
 mod world;
 
+pub use own::OwnAssignor;
+pub(crate) use own::{LeftOut, vetted};
 pub use range::Range;
 pub use round_robin::RoundRobin;
 pub use share::MemberAssignment;
@@ -147,13 +150,22 @@ pub enum Memory {
     UserData,
 }
 
-/// A strategy, by the name that all members of a group must have in common.
+/// A strategy, by the name that all members of a group must have in common. One's own goes into
+/// an [`OwnAssignor`].
+///
+/// It is called while a machine handles an event, so it must not wait; and it must be a function of
+/// what it is given, or a replay differs from what was recorded. What is wrong in the answer of one's
+/// own is left out, and told by [`Notice::LeftOut`](crate::Notice::LeftOut): members that there are
+/// not, partitions that there are not, that are assigned already, or whose topic the member doesn't
+/// subscribe to. Members that are missing in it read nothing.
 pub trait Assignor: Debug + Send + Sync {
     /// The name on the wire, as in `partition.assignment.strategy`.
     fn name(&self) -> &str;
 
     /// [`RebalanceProtocol::Cooperative`]: able to do that, and eager too. A member goes the
-    /// cooperative way only if all its assignors can.
+    /// cooperative way only if all its assignors can. One's own needn't care for what others still
+    /// own: that is withheld from its answer until it was let go, and then it is asked again. It has
+    /// to give the same answer then, so it should not shuffle.
     fn protocol(&self) -> RebalanceProtocol {
         RebalanceProtocol::Eager
     }

@@ -80,12 +80,21 @@ impl Assignor for CooperativeSticky {
     ) -> Result<Vec<MemberAssignment<'a>>, AssignError> {
         let world = World::new(topics, members)?;
         let (claims, mut owners) = assign(&world);
-        for (owner, claim) in owners.iter_mut().zip(claims) {
-            if claim != NOBODY && claim != *owner {
-                *owner = NOBODY;
-            }
-        }
+        withhold_claimed(&claims, &mut owners);
         Ok(collect(&world, &owners))
+    }
+}
+
+/// What somebody claims who shall not own it any more is nobody's until it was let go.
+pub(super) fn withhold(world: &World<'_>, owners: &mut [u32]) {
+    withhold_claimed(&claims(world), owners);
+}
+
+fn withhold_claimed(claims: &[u32], owners: &mut [u32]) {
+    for (owner, claim) in owners.iter_mut().zip(claims) {
+        if *claim != NOBODY && claim != owner {
+            *owner = NOBODY;
+        }
     }
 }
 

@@ -18,12 +18,12 @@ use super::membership::State;
 use super::sticky_data;
 use super::task::Task;
 use super::wire::{
-    self, ConsumerProtocolAssignment, ConsumerProtocolAssignmentTopicPartition, ConsumerProtocolSubscription,
+    self, ConsumerProtocolAssignment, ConsumerProtocolSubscription,
     ConsumerProtocolSubscriptionTopicPartition, ErrorCode, HeartbeatRequest, JoinGroupRequest,
     JoinGroupRequestProtocol, JoinGroupResponseMember, LeaveGroupRequest, LeaveGroupRequestMemberIdentity,
     SyncGroupRequest, SyncGroupRequestAssignment,
 };
-use crate::assign::{self, Assignor, Member, Memory, RebalanceProtocol};
+use crate::assign::{self, Assignor, Memory, RebalanceProtocol};
 use crate::desk::Phase;
 use crate::error::Error;
 use crate::options::ConsumerOptions;
@@ -33,32 +33,50 @@ use super::cluster::TopicState;
 /// The version of the subscription that is sent: owned partitions, generation and rack.
 const SUBSCRIPTION: i16 = 3;
 
+/// An assignor that this member can, the favourite first.
+#[derive(Clone)]
+pub(super) struct Offered {
+    pub(super) name: Arc<str>,
+    pub(super) assignor: Arc<dyn Assignor>,
+    /// Somebody else wrote it.
+    pub(super) own: bool,
+}
+
 /// What only the classic protocol has.
 pub(super) struct Classic {
-    assignors: Vec<Arc<dyn Assignor>>,
+    pub(super) offered: Vec<Offered>,
     cooperative: bool,
     /// Joining again is due.
     rejoin: bool,
     /// The name of the assignor that the group chose.
-    chosen: String,
+    pub(super) chosen: String,
     leader: bool,
     /// As JoinGroup told the leader.
-    members: Vec<JoinGroupResponseMember>,
+    pub(super) members: Vec<JoinGroupResponseMember>,
     /// The leader's: partitions of each topic when it assigned last.
-    counts: BTreeMap<String, usize>,
+    pub(super) counts: BTreeMap<String, usize>,
     metadata_came: bool,
+    /// The count of subscriptions of which the group was told.
+    told_topics: u64,
     /// What was owned before everything was let go, for the sticky assignor.
     memory: (i32, Vec<(String, Vec<i32>)>),
 }
 
 impl Classic {
     pub(super) fn new(options: &ConsumerOptions) -> Self {
-        let assignors: Vec<_> =
-            options.kafka.assignors.iter().filter_map(|kind| assign::by_name(kind.name())).collect();
-        let cooperative = !assignors.is_empty()
-            && assignors.iter().all(|assignor| assignor.protocol() == RebalanceProtocol::Cooperative);
+        let own = options.kafka.own_assignors.iter().filter_map(|own| {
+            let assignor = own.assignor()?.clone();
+            Some(Offered { name: own.name().into(), assignor, own: true })
+        });
+        let built_in = options.kafka.assignors.iter().filter_map(|kind| {
+            let assignor = assign::by_name(kind.name())?;
+            Some(Offered { name: kind.name().into(), assignor, own: false })
+        });
+        let offered: Vec<_> = own.chain(built_in).collect();
+        let cooperative = !offered.is_empty()
+            && offered.iter().all(|one| one.assignor.protocol() == RebalanceProtocol::Cooperative);
         Self {
-            assignors,
+            offered,
             cooperative,
             rejoin: false,
             chosen: String::new(),
@@ -66,6 +84,7 @@ impl Classic {
             members: Vec::new(),
             counts: BTreeMap::new(),
             metadata_came: false,
+            told_topics: 0,
             memory: (-1, Vec::new()),
         }
     }
@@ -119,6 +138,9 @@ impl Machine {
             State::Preparing if self.membership.revoking.is_none() => self.send_join(),
             State::Assigning => self.assign_as_leader(),
             State::Stable => {
+                if self.membership.classic.told_topics != self.cluster.subscriptions {
+                    self.rejoin();
+                }
                 self.reconcile();
                 if self.membership.classic.rejoin && self.membership.revoking.is_none() {
                     if !self.membership.in_flight {
@@ -218,11 +240,11 @@ impl Machine {
         let protocols: Vec<_> = self
             .membership
             .classic
-            .assignors
+            .offered
             .iter()
-            .map(|assignor| JoinGroupRequestProtocol {
-                name: assignor.name().to_owned(),
-                metadata: self.subscription(assignor.as_ref()),
+            .map(|one| JoinGroupRequestProtocol {
+                name: one.name.to_string(),
+                metadata: self.subscription(one.assignor.as_ref()),
             })
             .collect();
         let (group_id, member_id) = (self.config.group.clone(), self.membership.member_id.clone());
@@ -243,6 +265,7 @@ impl Machine {
             reason: None,
         };
         link.send(now, &client_id, version, &request, Task::JoinGroup, patience);
+        self.membership.classic.told_topics = self.cluster.subscriptions;
         self.membership.in_flight = true;
         self.membership.go(State::Joining);
     }
@@ -285,79 +308,7 @@ impl Machine {
         Ok(())
     }
 
-    /// The leader decides, once all topics that members want are known.
-    fn assign_as_leader(&mut self) {
-        let members = std::mem::take(&mut self.membership.classic.members);
-        let mut wanted = BTreeSet::new();
-        let parsed: Vec<Member> = members
-            .iter()
-            .map(|member| {
-                let mut parsed = member_of(member, &self.membership.classic.chosen);
-                parsed.topics.truncate(self.config.options.limits.shards_max);
-                wanted.extend(parsed.topics.iter().cloned());
-                parsed
-            })
-            .collect();
-        let before = self.cluster.topics().len();
-        let mut topics = Vec::new();
-        let mut unknown = false;
-        for name in wanted.into_iter().take(self.config.options.limits.shards_max) {
-            let at = self.cluster.add(&name);
-            let Some(topic) = self.cluster.topic(at) else { continue };
-            unknown |= topic.state == TopicState::Unknown;
-            let racks = topic.leaders.iter().map(|leader| self.racks_of(&leader.replicas)).collect();
-            let partitions = i32::try_from(topic.leaders.len()).unwrap_or(i32::MAX);
-            if topic.state == TopicState::Present {
-                topics.push(assign::Topic { name, partitions, racks });
-            }
-        }
-        if unknown {
-            if self.cluster.topics().len() > before {
-                self.refresh_soon();
-            }
-            self.membership.classic.members = members;
-            return;
-        }
-        self.membership.classic.counts =
-            topics.iter().map(|topic| (topic.name.clone(), topic.partitions.max(0) as usize)).collect();
-        let chosen = &self.membership.classic.chosen;
-        let assignor = self.membership.classic.assignors.iter().find(|one| one.name() == chosen).cloned();
-        let Some(assignor) = assignor else {
-            let error = Error::Protocol(
-                format!("the group chose the assignor {chosen}, which we didn't offer").into(),
-            );
-            return self.fail(error);
-        };
-        let assignments = match assignor.assign(&topics, &parsed) {
-            Ok(assignments) => assignments,
-            Err(error) => return self.fail(Error::Options(error.to_string().into())),
-        };
-        let assignments = assignments
-            .into_iter()
-            .map(|one| {
-                let assigned_partitions = one
-                    .topics()
-                    .map(|(topic, partitions)| ConsumerProtocolAssignmentTopicPartition {
-                        topic: topic.to_owned(),
-                        partitions: partitions.to_vec(),
-                    })
-                    .collect();
-                let assignment = ConsumerProtocolAssignment { assigned_partitions, user_data: None };
-                SyncGroupRequestAssignment {
-                    member_id: one.member().to_owned(),
-                    assignment: wire::write_embedded(1, &assignment).unwrap_or_default(),
-                }
-            })
-            .collect();
-        self.send_sync(assignments);
-    }
-
-    fn racks_of(&self, replicas: &[i32]) -> Vec<Arc<str>> {
-        let rack = |broker| self.cluster.brokers.get(broker)?.rack.as_deref().map(Arc::from);
-        replicas.iter().filter_map(rack).collect()
-    }
-
-    fn send_sync(&mut self, assignments: Vec<SyncGroupRequestAssignment>) {
+    pub(super) fn send_sync(&mut self, assignments: Vec<SyncGroupRequestAssignment>) {
         let now = self.now;
         let client_id = self.config.options.kafka.client_id.clone();
         // The leader may need as long as its session lasts; without it everybody joins again.
@@ -504,24 +455,4 @@ impl Machine {
             _ => self.membership.go(State::Left),
         }
     }
-}
-
-/// A member as its subscription tells, whoever's client it is. One that can't be read wants
-/// nothing.
-fn member_of(member: &JoinGroupResponseMember, chosen: &str) -> Member {
-    let mut parsed = Member::new(member.member_id.clone(), Vec::<String>::new());
-    parsed.instance = member.group_instance_id.clone();
-    let Ok((_, subscription)) = wire::read_embedded::<ConsumerProtocolSubscription>(member.metadata.clone())
-    else {
-        return parsed;
-    };
-    parsed.topics = subscription.topics;
-    parsed.rack = subscription.rack_id;
-    parsed.user_data = subscription.user_data.unwrap_or_default();
-    parsed.generation = subscription.generation_id;
-    parsed.owned =
-        subscription.owned_partitions.into_iter().map(|owned| (owned.topic, owned.partitions)).collect();
-    let memory = assign::by_name(chosen).map_or(Memory::None, |assignor| assignor.memory());
-    sticky_data::recall(memory, &mut parsed);
-    parsed
 }

@@ -1,13 +1,16 @@
 //! What is known of the cluster: brokers, topics, who leads what.
 //!
-//! Asked for by name, again after `metadata_age`, and soon after anything that shows that it is
-//! out of date. A leader is believed only if its epoch is not older than the one that is known
-//! (KIP-320): an answer from a broker that lags behind takes nothing back.
+//! Asked for by name, or whole where a pattern is subscribed ([`super::subscription`]); again after
+//! `metadata_age`, and soon after anything that shows that it is out of date. A leader is believed
+//! only if its epoch is not older than the one that is known (KIP-320): an answer from a broker that
+//! lags behind takes nothing back.
 //!
-//! **Invariant:** topics are never removed from the list, so an index stays what it is.
+//! **Invariant:** an index stays what it is while anything of the topic is read, wanted or on its
+//! way out: the place of a topic that is gone is given away only when nothing refers to it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::patterns::{Pattern, Patterns};
 use super::wire::Uuid;
 use crate::backoff::Backoff;
 use crate::endpoint::Endpoint;
@@ -40,6 +43,8 @@ pub(super) enum TopicState {
     Present,
     Missing,
     Refused(Error),
+    /// It was deleted, and nothing but a pattern had meant it: only its place is left.
+    Gone,
 }
 
 #[derive(Clone, Debug)]
@@ -52,11 +57,24 @@ pub(super) struct Topic {
     pub(super) leaders: Vec<Leader>,
     /// Read here; others are known because a group's leader assigns them to others.
     pub(super) subscribed: bool,
+    /// Subscribed as long as it exists, as a pattern means it and no name does.
+    pub(super) matched: bool,
+    /// The count of answers at which it was in one.
+    pub(super) answered: u64,
+    /// When it was found to be missing, if it is.
+    pub(super) missing_since: Instant,
     /// How many partitions it had when it was found; those that come later are new. 0 for one that
     /// was missing at first.
     pub(super) began: Option<usize>,
     /// CreateTopics was sent for it.
     pub(super) created: bool,
+}
+
+impl Topic {
+    /// Subscribed by its name, there or not.
+    pub(super) fn is_named(&self) -> bool {
+        self.subscribed && !self.matched
+    }
 }
 
 /// See the [module](self).
@@ -65,6 +83,17 @@ pub(super) struct Cluster {
     topics: Vec<Topic>,
     by_name: BTreeMap<String, usize>,
     by_id: BTreeMap<Uuid, usize>,
+    /// Places of topics that are gone, to be given away.
+    vacant: BTreeSet<usize>,
+    pub(super) patterns: Patterns,
+    /// The first list of all topics came: what comes later is new.
+    pub(super) listed: bool,
+    /// Topics that are subscribed.
+    reads: usize,
+    /// How often what is subscribed changed.
+    pub(super) subscriptions: u64,
+    /// The operator was told that no topic matches.
+    pub(super) unmatched_said: bool,
     /// When to ask again.
     pub(super) refresh_at: Instant,
     pub(super) asked: bool,
@@ -76,26 +105,73 @@ pub(super) struct Cluster {
 }
 
 impl Cluster {
-    /// Nothing is known but the names.
-    pub(super) fn new(streams: &[StreamKey], backoff: Backoff) -> Self {
+    /// Nothing is known but the names; those of `streams` that are patterns are left to `patterns`.
+    pub(super) fn new(streams: &[StreamKey], patterns: Patterns, backoff: Backoff) -> Self {
         let mut cluster = Self {
             brokers: BTreeMap::new(),
             topics: Vec::new(),
             by_name: BTreeMap::new(),
             by_id: BTreeMap::new(),
+            vacant: BTreeSet::new(),
+            patterns,
+            listed: false,
+            reads: 0,
+            subscriptions: 0,
+            unmatched_said: false,
             refresh_at: Instant::ZERO,
             asked: false,
             again: false,
             backoff,
             answers: 0,
         };
-        for stream in streams {
+        for stream in streams.iter().filter(|stream| !Pattern::is_one(stream)) {
             let at = cluster.add(&stream.to_string());
-            if let Some(topic) = cluster.topics.get_mut(at) {
-                topic.subscribed = true;
-            }
+            cluster.subscribe(at, false);
         }
         cluster
+    }
+
+    /// It is read from now on; `matched`: as a pattern means it.
+    pub(super) fn subscribe(&mut self, at: usize, matched: bool) {
+        let Some(topic) = self.topics.get_mut(at).filter(|topic| !topic.subscribed) else { return };
+        (topic.subscribed, topic.matched) = (true, matched);
+        self.reads += 1;
+        self.subscriptions += 1;
+    }
+
+    /// Nothing means this topic any more: a pattern's that was deleted, or one that other members had
+    /// wanted. Whether its place is given away: not where something could take another topic for it.
+    pub(super) fn forget(&mut self, at: usize) -> bool {
+        let Some(topic) = self.topics.get_mut(at).filter(|topic| !topic.is_named()) else { return false };
+        let was_read = std::mem::replace(&mut topic.subscribed, false);
+        // A fetch session without ids (before Kafka 2.8) may have the place under its old name.
+        let reusable = topic.id != Uuid::ZERO || !was_read;
+        if reusable {
+            self.vacant.insert(at);
+        }
+        self.by_name.remove(&topic.text);
+        self.by_id.remove(&topic.id);
+        (topic.matched, topic.state) = (false, TopicState::Gone);
+        topic.leaders.clear();
+        self.reads -= usize::from(was_read);
+        self.subscriptions += u64::from(was_read);
+        reusable
+    }
+
+    /// Topics that are known for others' sake alone.
+    pub(super) fn foreign(&self) -> impl Iterator<Item = (usize, &Topic)> {
+        let is_foreign = |topic: &Topic| !topic.subscribed && topic.state != TopicState::Gone;
+        self.topics.iter().enumerate().filter(move |(_, topic)| is_foreign(topic))
+    }
+
+    /// Nothing is subscribed, as no topic matches.
+    pub(super) fn reads_nothing(&self) -> bool {
+        self.reads == 0
+    }
+
+    /// Places that topics have, or had.
+    pub(super) fn is_full(&self, max: usize) -> bool {
+        self.topics.len() >= max && self.vacant.is_empty()
     }
 
     /// The index of this topic, which is asked for from now on.
@@ -103,18 +179,26 @@ impl Cluster {
         if let Some(&at) = self.by_name.get(name) {
             return at;
         }
-        let at = self.topics.len();
-        self.by_name.insert(name.to_owned(), at);
-        self.topics.push(Topic {
+        let topic = Topic {
             name: StreamKey::from(name),
             text: name.to_owned(),
             id: Uuid::ZERO,
             state: TopicState::Unknown,
             leaders: Vec::new(),
             subscribed: false,
+            matched: false,
+            answered: 0,
+            missing_since: Instant::ZERO,
             began: None,
             created: false,
-        });
+        };
+        let vacant = self.vacant.pop_first();
+        let at = vacant.unwrap_or(self.topics.len());
+        match self.topics.get_mut(at) {
+            Some(place) => *place = topic,
+            None => self.topics.push(topic),
+        }
+        self.by_name.insert(name.to_owned(), at);
         at
     }
 
@@ -175,10 +259,13 @@ impl Cluster {
     /// All that was subscribed to is there, or may be `awaited`.
     pub(super) fn is_known(&self, awaited: bool) -> bool {
         let known = |topic: &Topic| match topic.state {
-            TopicState::Present => true,
-            TopicState::Missing => awaited,
+            TopicState::Present | TopicState::Gone => true,
+            TopicState::Missing => awaited || topic.matched,
             TopicState::Unknown | TopicState::Refused(_) => false,
         };
+        if !self.patterns.is_empty() && !self.listed {
+            return false;
+        }
         self.topics.iter().filter(|topic| topic.subscribed).all(known)
     }
 }

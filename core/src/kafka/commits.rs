@@ -179,7 +179,7 @@ impl Machine {
     }
 
     /// A position that is to be committed without an ack: in `Immediate` what is handed out next,
-    /// and where a group begins that begins at the end.
+    /// and where a group begins that begins at the end, or at an age.
     pub(super) fn commit_position(&mut self, slot: Slot, offset: i64) {
         self.unacked_commits.insert(slot, offset);
     }

@@ -42,6 +42,8 @@ pub(super) struct Consumer {
     told: Option<BTreeMap<Uuid, Vec<i32>>>,
     /// The count of changes of what is owned at which that was so.
     told_at: u64,
+    /// The count of subscriptions of which it was told.
+    told_topics: u64,
     /// What was assigned in topics whose names are not known yet.
     unknown: Vec<(Uuid, Vec<i32>)>,
 }
@@ -72,6 +74,7 @@ impl Consumer {
             all: true,
             told: None,
             told_at: 0,
+            told_topics: 0,
             unknown: Vec::new(),
         }
     }
@@ -101,6 +104,11 @@ impl Machine {
                 let epoch = if self.membership.instance.is_some() { LEAVE_FOR_A_WHILE } else { LEAVE };
                 self.send_group_heartbeat(epoch);
             }
+            // What was acked is still to be committed, perhaps in an epoch that a heartbeat brings.
+            State::Stable if self.phase == Phase::Closing && due => {
+                let epoch = self.membership.generation;
+                self.send_group_heartbeat(epoch);
+            }
             _ if self.phase == Phase::Closing => {}
             State::Unjoined if due => {
                 self.membership.consumer.begin_anew();
@@ -111,7 +119,7 @@ impl Machine {
                 self.reconcile();
                 // What is owned changed as it should: the broker is told at once.
                 let settled = self.membership.revoking.is_none();
-                let news = settled && self.is_news();
+                let news = (settled && self.is_news()) || self.has_other_topics();
                 if !self.membership.in_flight && (due || news) {
                     let epoch = self.membership.generation;
                     self.send_group_heartbeat(epoch);
@@ -119,6 +127,11 @@ impl Machine {
             }
             _ => {}
         }
+    }
+
+    /// What is subscribed is not what the broker was told.
+    fn has_other_topics(&self) -> bool {
+        self.membership.consumer.told_topics != self.cluster.subscriptions
     }
 
     /// What is owned is not what the broker was told.
@@ -166,6 +179,8 @@ impl Machine {
         if all {
             request.rack_id = rack;
             request.rebalance_timeout_ms = millis(rebalance);
+        }
+        if all || (self.has_other_topics() && !leaving) {
             request.subscribed_topic_names = Some(topics());
         }
         if news && !leaving {
@@ -193,6 +208,7 @@ impl Machine {
             membership.consumer.told_at = self.partitions.ownings();
         }
         membership.consumer.all = false;
+        membership.consumer.told_topics = self.cluster.subscriptions;
         membership.heartbeat_at = now + membership.consumer.interval;
         if member_epoch == JOIN {
             membership.go(State::Joining);

@@ -7,7 +7,8 @@
 //! | answer for a partition | what follows |
 //! |---|---|
 //! | no error | records into the lane; perhaps a replica nearby to read from (KIP-392) |
-//! | OFFSET_OUT_OF_RANGE | from a replica: back to the leader; else the reset policy |
+//! | no error, and a replica that can't be reached | the leader is asked again, and isn't told the rack for a while |
+//! | OFFSET_OUT_OF_RANGE | from a replica: back to the leader, likewise; else the reset policy |
 //! | with a leader that is newer (KIP-951) | on to that leader, at once |
 //! | other retriable errors | metadata, and again after a while |
 //! | anything else | told, and again after a while |
@@ -65,6 +66,9 @@ pub(super) struct Reader {
     dirty: BTreeSet<Slot>,
     retry_at: Instant,
     backoff: Option<Backoff>,
+    /// A replica that it named was of no use: until then it isn't told where we are, so that it gives
+    /// the records itself.
+    nearby_at: Instant,
     /// Which partition goes first where there is no session.
     round: usize,
 }
@@ -86,6 +90,7 @@ impl Machine {
         if self.phase == Phase::Closing || moving || self.is_held_back() {
             return;
         }
+        self.suspect_silent();
         self.give_up_deserted();
         self.expire_replicas();
         let brokers: Vec<i32> = self.partitions.readers().keys().copied().collect();
@@ -94,7 +99,6 @@ impl Machine {
         for broker in brokers {
             let reader = self.readers.entry(broker).or_default();
             if reader.in_flight {
-                self.suspect(broker);
                 continue;
             }
             let retry_at = reader.retry_at;
@@ -136,12 +140,15 @@ impl Machine {
     }
 
     /// A broker that stands still keeps its connections; others may lead its partitions long
-    /// before we give it up.
-    fn suspect(&mut self, broker: i32) {
-        if self.suspect_at(broker).is_some_and(|at| at <= self.now) {
+    /// before we give it up, and of what was read from it as a replica others do already.
+    fn suspect_silent(&mut self) {
+        let brokers = self.partitions.readers().keys().copied();
+        let silent = brokers.filter(|broker| self.suspect_at(*broker).is_some_and(|at| at <= self.now));
+        for broker in silent.collect::<Vec<_>>() {
             if let Some(reader) = self.readers.get_mut(&broker) {
                 reader.suspect = true;
             }
+            self.leave_replica(broker);
             self.refresh_soon();
         }
     }
@@ -174,12 +181,21 @@ impl Machine {
         self.read_from_leaders(over);
     }
 
-    /// A replica can't be reached: what was read from it is read from the leaders.
+    /// A replica can't be reached: what was to be read from it is read from the leaders.
     pub(super) fn leave_replica(&mut self, broker: i32) {
-        let Some(slots) = self.partitions.readers().get(&broker) else { return };
         let from_it = |slot: &&Slot| self.partitions.at(**slot).replica.is_some_and(|(id, _)| id == broker);
-        let from_it: Vec<_> = slots.iter().filter(from_it).copied().collect();
+        let from_it: Vec<_> = self.partitions.owned().iter().filter(from_it).copied().collect();
+        from_it.iter().for_each(|slot| self.hide_rack(*slot));
         self.read_from_leaders(from_it);
+    }
+
+    /// The leader would name the same replica again, for as long as it takes the cluster to find out
+    /// what is wrong with it.
+    fn hide_rack(&mut self, slot: Slot) {
+        let until = self.now + self.config.options.limits.retry_max;
+        if let Some(leader) = self.partitions.at(slot).leader {
+            self.readers.entry(leader).or_default().nearby_at = until;
+        }
     }
 
     fn read_from_leaders(&mut self, slots: Vec<Slot>) {
@@ -191,7 +207,7 @@ impl Machine {
 
     fn send_fetch(&mut self, broker: i32, bytes: usize) {
         let (now, kafka) = (self.now, &self.config.options.kafka);
-        let (client_id, rack_id) = (kafka.client_id.clone(), kafka.rack.clone().unwrap_or_default());
+        let client_id = kafka.client_id.clone();
         let (max_wait, min_bytes) = (kafka.fetch_max_wait, kafka.fetch_min_bytes);
         let isolation_level = self.isolation();
         let Some(slots) = self.partitions.readers().get(&broker) else { return };
@@ -207,6 +223,7 @@ impl Machine {
             return self.too_old(number, "Fetch");
         };
         let Some(reader) = self.readers.get_mut(&broker) else { return };
+        let rack_id = kafka.rack.clone().filter(|_| reader.nearby_at <= now).unwrap_or_default();
         let wanted = |slot: Slot| {
             let partition = self.partitions.at(slot);
             Known {
@@ -429,6 +446,9 @@ impl Machine {
                 self.replicas_until = self.replicas_until.min(until);
                 self.partitions.set(slot, Stage::Fetching);
             } else {
+                self.hide_rack(slot);
+                self.partitions.set(slot, Stage::Waiting);
+                self.retry(slot);
                 self.refresh_soon();
             }
             return Ok(());
@@ -477,8 +497,12 @@ impl Machine {
         self.stats.broker_errors += 1;
         let partition = self.partitions.at_mut(slot);
         let (topic, index, stream) = (partition.topic, partition.index, partition.stream.clone());
-        // From now on the leader; perhaps it names a replica again.
+        // From now on the leader; after a while it may name a replica again.
         let from_replica = partition.replica.take().is_some();
+        if from_replica {
+            self.hide_rack(slot);
+        }
+        let partition = self.partitions.at_mut(slot);
         if code == ErrorCode::OFFSET_OUT_OF_RANGE {
             if from_replica {
                 return self.partitions.set(slot, Stage::Fetching);

@@ -13,6 +13,7 @@ use super::link::Link;
 use super::links::Role;
 use super::membership::Membership;
 use super::partitions::Partitions;
+use super::patterns::{Pattern, Patterns, is_topic_name};
 use crate::ack::Slot;
 use crate::ack_buffer::AckBuffer;
 use crate::backoff::Backoff;
@@ -27,7 +28,7 @@ use crate::options::{ConsumerMode, ConsumerOptions, Reset, Start};
 use crate::random::Random;
 use crate::request::{Request, Ticket};
 use crate::stats::Stats;
-use crate::stream::{Epoch, Position, ShardId, StreamKey};
+use crate::stream::{Epoch, Position, ShardId, StreamKey, Timestamp};
 use crate::time::Instant;
 use crate::timer::Wake;
 use crate::{Machine as Contract, Setup};
@@ -38,6 +39,8 @@ pub(super) struct Config {
     pub(super) group: String,
     pub(super) no_ack: bool,
     pub(super) options: ConsumerOptions,
+    /// At [`Instant::ZERO`].
+    pub(super) wall_clock: Option<Timestamp>,
 }
 
 /// A consumer of Kafka topics as a pure value. See the [module](super) for how it works and
@@ -72,6 +75,8 @@ pub struct Machine {
     pub(super) start: Start,
     /// In force; empty is all.
     pub(super) selected: BTreeSet<(StreamKey, ShardId)>,
+    /// In force: the first shard of each topic, whatever is selected.
+    pub(super) first_only: bool,
     pub(super) moving: Option<Move>,
     pub(super) closing: Option<Close>,
     /// Acked messages of a membership that was lost while closing.
@@ -101,7 +106,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Options`] and [`Error::Identity`]: what to change in the setup.
     pub fn new(setup: Setup) -> Result<Self, Error> {
-        let Setup { endpoints, streams, options, host, generated_consumer, seed } = setup;
+        let Setup { endpoints, streams, options, host, generated_consumer, seed, wall_clock } = setup;
         options.check()?;
         let wrong = |what: &str| Err(Error::Options(what.into()));
         if endpoints.is_empty() {
@@ -113,14 +118,17 @@ impl Machine {
         if streams.len() > options.limits.shards_max {
             return wrong("more topics are named than limits.shards_max allows");
         }
-        if let Some(odd) = streams.iter().find(|name| !is_topic_name(name.as_bytes())) {
+        let is_odd = |name: &&StreamKey| !Pattern::is_one(name) && !is_topic_name(name.as_bytes());
+        if let Some(odd) = streams.iter().find(is_odd) {
             return wrong(&format!(
                 "{odd} can't be a topic: at most 249 letters, digits, dots, dashes and underscores"
             ));
         }
-        if matches!(options.kafka.reset, Some(Reset::ByDuration(_))) {
+        let patterns = Patterns::among(&streams)?;
+        if matches!(options.kafka.reset, Some(Reset::ByDuration(_))) && wall_clock.is_none() {
             return wrong(
-                "reset by duration needs a clock, which is not there yet: choose earliest or latest, or seek",
+                "reset by duration needs the time of day: fill in wall_clock in the setup, or choose earliest or \
+                 latest",
             );
         }
         let named = options.group.as_ref().map(|group| text_of(group.as_bytes())).transpose()?;
@@ -134,7 +142,8 @@ impl Machine {
         // A position or a moment to start from is a rewind or a seek before the first message.
         let moved = matches!(options.start, Start::From(Position::At(_)) | Start::After(_));
         let selected: BTreeSet<_> = options.shards.iter().cloned().collect();
-        if let Some((stream, _)) = selected.iter().find(|(stream, _)| !streams.contains(stream)) {
+        let desk = Desk::new(&options.limits, &streams, selected.clone()).with_patterns(patterns.clone());
+        if let Some((stream, _)) = selected.iter().find(|(stream, _)| !desk.is_subscribed(stream)) {
             return wrong(&format!("a shard of {stream} is assigned, but the topic is not subscribed"));
         }
         let limits = &options.limits;
@@ -144,12 +153,12 @@ impl Machine {
         Ok(Self {
             now: Instant::ZERO,
             phase: Phase::Starting,
-            desk: Desk::new(limits, &streams, selected.clone()),
+            desk,
             links: Vec::new(),
             roles: BTreeMap::new(),
             free_links: Vec::new(),
             seed_at: 0,
-            cluster: Cluster::new(&streams, backoff()),
+            cluster: Cluster::new(&streams, patterns, backoff()),
             partitions: Partitions::default(),
             readers: BTreeMap::new(),
             replicas_until: Instant::MAX,
@@ -163,6 +172,7 @@ impl Machine {
             detached: moved,
             start: options.start,
             selected,
+            first_only: false,
             moving: None,
             closing: None,
             lost_acks: 0,
@@ -182,6 +192,7 @@ impl Machine {
                 group,
                 no_ack: options.auto_commit == AutoCommit::Immediate,
                 options,
+                wall_clock,
             },
         })
     }
@@ -314,12 +325,6 @@ const COORDINATOR_TIMEOUT: Duration = Duration::from_secs(6);
 
 /// A driver that wakes so much too late was not running.
 const OVERSLEPT: Duration = Duration::from_secs(1);
-
-/// As Kafka's `Topic.validate` has it.
-fn is_topic_name(name: &[u8]) -> bool {
-    let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len()) && name != b"." && name != b".." && name.iter().all(legal)
-}
 
 /// Names are text on Kafka.
 fn text_of(name: &[u8]) -> Result<String, Error> {

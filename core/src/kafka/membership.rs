@@ -16,7 +16,8 @@
 //! the table at [`Machine::on_group_error`].
 //!
 //! **Invariant:** partitions are let go in two ways: revoked, which commits first and takes a
-//! bounded time; or lost, when the coordinator says that we are no member, which commits nothing.
+//! bounded time; or lost, when the coordinator says that we are no member, or the topic is gone,
+//! which commits nothing.
 //!
 //! **Invariant:** a partition is read only while the last assignment that we know of has it.
 
@@ -250,7 +251,8 @@ impl Machine {
             return;
         }
         self.pump_revoking();
-        if matches!(self.membership.state, State::Left) {
+        let waits = self.membership.state == State::Unjoined && self.waits_for_topics();
+        if matches!(self.membership.state, State::Left) || waits {
             return;
         }
         if self.phase != Phase::Closing && self.membership.state != State::Leaving {
@@ -433,8 +435,9 @@ impl Machine {
         }
         let coming: Vec<_> = target.iter().copied().collect();
         for (topic, index) in coming {
-            if let Some(slot) = self.partition(topic, index) {
-                self.acquire(slot, false);
+            match self.partition(topic, index) {
+                Some(slot) => self.acquire(slot, false),
+                None => self.tell_too_many(),
             }
         }
         self.membership.reconciled = Some(self.partitions.ownings());

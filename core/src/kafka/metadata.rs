@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 
-use super::cluster::{Broker, Leader, TopicState};
+use super::cluster::{Broker, Leader, Topic, TopicState};
 use super::fault;
 use super::links::{Role, read};
 use super::machine::Machine;
@@ -40,12 +40,10 @@ impl Machine {
             return;
         }
         let client_id = self.config.options.kafka.client_id.clone();
-        let topics: Vec<_> = self
-            .cluster
-            .topics()
-            .iter()
-            .map(|topic| MetadataRequestTopic { name: Some(topic.text.clone()), ..Default::default() })
-            .collect();
+        let name =
+            |topic: &Topic| MetadataRequestTopic { name: Some(topic.text.clone()), ..Default::default() };
+        let by_name = self.cluster.patterns.is_empty();
+        let names = by_name.then(|| self.cluster.topics().iter().map(name).collect());
         let Some(link) = self.ready_link(Role::Seed) else { return };
         if !due {
             return;
@@ -55,7 +53,8 @@ impl Machine {
             return self.too_old(number, "Metadata");
         };
         let request = MetadataRequest {
-            topics: Some(topics),
+            // All of them, which version 0 says with an empty list.
+            topics: names.or((version == 0).then(Vec::new)),
             // Default in the protocol is true, which creates what a consumer mistyped.
             allow_auto_topic_creation: version < 4,
             ..Default::default()
@@ -91,11 +90,23 @@ impl Machine {
         }
         self.on_brokers(&response);
         let mut unsure = false;
+        let all = !self.cluster.patterns.is_empty();
         for topic in response.topics {
+            if all {
+                self.match_topic(&topic);
+            }
             unsure |= self.on_topic(topic);
             if self.is_over() {
                 return Ok(());
             }
+        }
+        // An answer without any broker comes from one that has just started.
+        if all && !response.brokers.is_empty() {
+            unsure |= self.miss_topics();
+            if self.is_over() {
+                return Ok(());
+            }
+            self.cluster.listed = true;
         }
         if unsure || std::mem::take(&mut self.cluster.again) {
             self.refresh_soon();
@@ -132,11 +143,13 @@ impl Machine {
         for id in gone_or_moved {
             self.shut_link(Role::Query(id));
             self.shut_link(Role::Data(id));
+            // Nothing would be heard of a connection that can't be made any more.
+            self.leave_replica(id);
         }
     }
 
     /// Whether it has to be asked about again soon.
-    fn on_topic(&mut self, mut topic: MetadataResponseTopic) -> bool {
+    pub(super) fn on_topic(&mut self, mut topic: MetadataResponseTopic) -> bool {
         // In whatever order a broker keeps them.
         topic.partitions.sort_by_key(|partition| partition.partition_index);
         let name = topic.name.as_deref().unwrap_or_default();
@@ -144,12 +157,23 @@ impl Machine {
         let code = ErrorCode(topic.error_code);
         let stream = self.cluster.topic(at).map(|topic| topic.name.clone());
         let subscribed = self.cluster.topic(at).is_some_and(|topic| topic.subscribed);
+        let (answers, now) = (self.cluster.answers, self.now);
         let Some(known) = self.cluster.topic_mut(at) else { return false };
+        known.answered = answers;
+        // Whatever is wrong with it: no name was given that an operator could be told about.
+        let as_missing = known.matched && code != ErrorCode::NONE && !code.is_retriable();
+        let code = if as_missing { ErrorCode::UNKNOWN_TOPIC_OR_PARTITION } else { code };
         match code {
             ErrorCode::NONE => known.state = TopicState::Present,
             ErrorCode::UNKNOWN_TOPIC_OR_PARTITION | ErrorCode::UNKNOWN_TOPIC_ID => {
                 let was = std::mem::replace(&mut known.state, TopicState::Missing);
                 known.began.get_or_insert(0);
+                if was != TopicState::Missing {
+                    known.missing_since = now;
+                }
+                if known.matched {
+                    return self.miss_matched(at);
+                }
                 let create = self.config.options.create;
                 if self.phase == Phase::Starting && subscribed && !create && self.cluster.answers > 2 {
                     if let Some(stream) = stream {
@@ -291,7 +315,8 @@ impl Machine {
             .topics()
             .iter()
             .enumerate()
-            .filter(|(_, topic)| topic.subscribed && topic.state == TopicState::Missing && !topic.created)
+            .filter(|(_, topic)| topic.is_named())
+            .filter(|(_, topic)| topic.state == TopicState::Missing && !topic.created)
             .map(|(at, topic)| (at, topic.text.clone()))
             .collect();
         if missing.is_empty() {

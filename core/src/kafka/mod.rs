@@ -3,7 +3,7 @@
 //! ```text
 //! bytes ─► link: whose response? ─► wire: decode ─► task: what was it for?
 //!                                                     │
-//!    links · metadata · positions · fetch · membership (classic, consumer) · commits · moves
+//!    links · metadata · positions · fetch · membership (classic, leader, consumer) · commits · moves
 //!                                                     │
 //!                 ack · commit · assign (policies, shared by all backends)
 //!                                                     │
@@ -22,6 +22,9 @@
 //! next Fetch leaves at once; checksum, decompression and index are done as the application
 //! takes them, piece by piece. What is not taken yet is bytes, counted and bounded, and a seek or
 //! a rebalance forgets it without a trace.
+//!
+//! A subscription may be a pattern ([`Pattern`]): then metadata is about all topics, and those that
+//! match are taken up and let go as they come and go.
 //!
 //! Each request that is sent leaves a task on its connection; the response comes back with it,
 //! and the loss of the connection, too. A partition has a *turn* that grows with every change of
@@ -48,6 +51,7 @@ mod coordinator;
 mod fault;
 mod fetch;
 mod lane;
+mod leader;
 mod link;
 mod links;
 mod machine;
@@ -56,10 +60,13 @@ mod metadata;
 mod moves;
 mod ownership;
 mod partitions;
+pub(crate) mod patterns;
 mod positions;
 pub mod records;
 pub mod sticky_data;
+mod subscription;
 mod task;
 pub mod wire;
 
 pub use machine::Machine;
+pub use patterns::Pattern;

@@ -7,7 +7,6 @@
 //! **Invariant:** after a seek, a rewind or a close was asked for, nothing that was read before
 //! is handed out any more.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::links::Role;
@@ -18,7 +17,6 @@ use crate::desk::{Asked, Close, Move, Phase};
 use crate::error::RequestError;
 use crate::options::Start;
 use crate::request::{Outcome, Request, Ticket};
-use crate::stream::{ShardId, StreamKey};
 
 impl Machine {
     pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
@@ -94,11 +92,9 @@ impl Machine {
         }
         self.detached = true;
         self.start = to;
-        self.selected = match (to, self.desk.assigned.is_empty()) {
-            // Without an assignment a rewind is about the first shard.
-            (Start::From(_), true) => self.first_shards(),
-            _ => self.desk.assigned.clone(),
-        };
+        self.selected = self.desk.assigned.clone();
+        // Without an assignment a rewind is about the first shard.
+        self.first_only = matches!(to, Start::From(_)) && self.selected.is_empty();
         if let Some(moving) = &mut self.moving {
             moving.placed = true;
         }
@@ -108,11 +104,6 @@ impl Machine {
         self.acquire_selected();
         self.pump_positions();
         self.pump_move();
-    }
-
-    fn first_shards(&self) -> BTreeSet<(StreamKey, ShardId)> {
-        let subscribed = self.cluster.topics().iter().filter(|topic| topic.subscribed);
-        subscribed.map(|topic| (topic.name.clone(), ShardId::ZERO)).collect()
     }
 
     fn on_close(&mut self, ticket: Ticket, deadline: Duration) {

@@ -131,7 +131,8 @@ impl Machine {
             let (count, began, name) = (known.leaders.len(), known.began, known.name.clone());
             for index in 0..count {
                 let shard = ShardId::new(index as u64);
-                if !self.selected.is_empty() && !self.selected.contains(&(name.clone(), shard)) {
+                let chosen = self.selected.is_empty() || self.selected.contains(&(name.clone(), shard));
+                if !chosen || (self.first_only && shard != ShardId::ZERO) {
                     continue;
                 }
                 let fresh = began.is_some_and(|began| index >= began);

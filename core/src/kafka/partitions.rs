@@ -28,14 +28,24 @@ use crate::time::Instant;
 pub(super) enum Spot {
     Earliest,
     Latest,
-    /// The first record with this timestamp (in milliseconds) or a later one; the end of the log
-    /// if there is none, found out in three steps, as one may be written between two questions:
-    /// whether there is one, ...
-    Time(i64),
+    /// The first record with this timestamp or a later one; the end of the log if there is none,
+    /// found out in three steps, as one may be written between two questions: whether there is
+    /// one, ...
+    Time(Since),
     /// ... where the log ends, if there is none, ...
-    End(i64),
+    End(Since),
     /// ... and whether there is one now.
-    TimeOrEnd(i64, i64),
+    TimeOrEnd(Since, i64),
+}
+
+/// A moment to read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Since {
+    /// As records are stamped.
+    pub(super) millis: i64,
+    /// A seek: what is older is passed over, even if it is written later. A reset loses nothing
+    /// that comes from then on.
+    pub(super) strict: bool,
 }
 
 /// See the [module](self).
@@ -125,6 +135,8 @@ impl Partition {
 pub(super) struct Partitions {
     list: Vec<Partition>,
     by_name: BTreeMap<(usize, i32), Slot>,
+    /// Slots of topics that are gone, to be given out again.
+    vacant: BTreeSet<Slot>,
     unsettled: BTreeSet<Slot>,
     owned: BTreeSet<Slot>,
     /// How often `owned` changed.
@@ -153,18 +165,19 @@ impl Partitions {
         if let Some(slot) = self.find(topic, index) {
             return Some(slot);
         }
-        if self.list.len() >= max || index < 0 {
+        if (self.list.len() >= max && self.vacant.is_empty()) || index < 0 {
             return None;
         }
-        let slot = Slot(self.list.len() as u32);
-        self.by_name.insert((topic, index), slot);
-        self.list.push(Partition {
+        let slot = self.vacant.pop_first().unwrap_or(Slot(self.list.len() as u32));
+        // Of what had the slot before nothing is left but the turn, which goes on growing.
+        let turn = self.list.get(slot.0 as usize).map_or(0, |partition| partition.turn);
+        let partition = Partition {
             topic,
             stream: stream.clone(),
             index,
             stage: Stage::Idle,
             asked: false,
-            turn: 0,
+            turn,
             retry_at: Instant::ZERO,
             backoff,
             epoch: Epoch(0),
@@ -184,12 +197,30 @@ impl Partitions {
             not_before: i64::MIN,
             lost: None,
             stalled: false,
-        });
+        };
+        self.by_name.insert((topic, index), slot);
+        match self.list.get_mut(slot.0 as usize) {
+            Some(place) => *place = partition,
+            None => self.list.push(partition),
+        }
         Some(slot)
     }
 
+    /// The topic is gone, and none of its partitions is ours: their slots are given out again.
+    pub(super) fn vacate(&mut self, topic: usize) -> Vec<Slot> {
+        let of_topic = self.by_name.range((topic, i32::MIN)..=(topic, i32::MAX));
+        let of_topic: Vec<_> = of_topic.map(|(key, slot)| (*key, *slot)).collect();
+        for (key, slot) in &of_topic {
+            if !self.at(*slot).is_owned() {
+                self.by_name.remove(key);
+                self.vacant.insert(*slot);
+            }
+        }
+        of_topic.into_iter().map(|(_, slot)| slot).collect()
+    }
+
     pub(super) fn at(&self, slot: Slot) -> &Partition {
-        // Proved: slots are given out by `add` alone, and partitions are never removed.
+        // Proved: slots are given out by `add` alone, and partitions are replaced, but never removed.
         &self.list[slot.0 as usize]
     }
 

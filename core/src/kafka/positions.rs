@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::fault;
 use super::links::{Role, read};
 use super::machine::Machine;
-use super::partitions::{Spot, Stage};
+use super::partitions::{Since, Spot, Stage};
 use super::task::{Asked, Task};
 use super::wire::{ErrorCode, Uuid};
 use super::wire::{
@@ -26,6 +26,7 @@ use crate::desk::Phase;
 use crate::error::Error;
 use crate::options::{Isolation, Reset, Start};
 use crate::stream::{Position, SeqNo, StreamKey};
+use crate::time::Instant;
 use crate::timer::Wake;
 
 /// ListOffsets: the first offset, and the end (KIP-79).
@@ -38,7 +39,9 @@ impl Machine {
         match (self.start, self.config.options.kafka.reset) {
             (Start::From(Position::Beginning), _) => Some(Spot::Earliest),
             (Start::From(Position::End), _) => Some(Spot::Latest),
-            (Start::After(moment), _) => Some(Spot::Time(moment.as_millis().saturating_add(1))),
+            (Start::After(moment), _) => {
+                Some(Spot::Time(Since { millis: moment.as_millis().saturating_add(1), strict: true }))
+            }
             (_, Some(reset)) => self.spot_of(reset),
             (_, None) if self.has_group() => Some(Spot::Earliest),
             (_, None) => Some(Spot::Latest),
@@ -50,8 +53,12 @@ impl Machine {
             Reset::Earliest => Some(Spot::Earliest),
             Reset::Latest => Some(Spot::Latest),
             Reset::None => None,
-            // Refused by `new`: there is no clock here.
-            Reset::ByDuration(_) => None,
+            Reset::ByDuration(age) => {
+                // `new` saw to it that there is one.
+                let at_zero = self.config.wall_clock?;
+                let now = at_zero.plus(self.now.since(Instant::ZERO));
+                Some(Spot::Time(Since { millis: now.minus(age).as_millis(), strict: false }))
+            }
         }
     }
 
@@ -289,7 +296,8 @@ impl Machine {
             let partition = self.partitions.at(slot);
             let timestamp = match partition.stage() {
                 Stage::Place(Spot::Latest | Spot::End(_)) => LATEST,
-                Stage::Place(Spot::Time(millis) | Spot::TimeOrEnd(millis, _)) => millis.max(0),
+                // Below 0 are other questions.
+                Stage::Place(Spot::Time(since) | Spot::TimeOrEnd(since, _)) => since.millis.max(0),
                 _ => EARLIEST,
             };
             by_topic.entry(partition.topic).or_default().push(ListOffsetsRequestPartition {
@@ -346,15 +354,17 @@ impl Machine {
             };
             // Nothing is that late: what comes from the end on may be.
             let (offset, not_before) = match stage {
-                Stage::Place(Spot::TimeOrEnd(millis, end)) if answer.offset < 0 => (end, millis),
+                Stage::Place(Spot::TimeOrEnd(since, end)) if answer.offset < 0 => {
+                    (end, if since.strict { since.millis } else { i64::MIN })
+                }
                 _ => (answer.offset, i64::MIN),
             };
             match (ErrorCode(answer.error_code), stage) {
-                (ErrorCode::NONE, Stage::Place(Spot::End(millis))) if offset >= 0 => {
-                    self.partitions.set(slot, Stage::Place(Spot::TimeOrEnd(millis, offset)));
+                (ErrorCode::NONE, Stage::Place(Spot::End(since))) if offset >= 0 => {
+                    self.partitions.set(slot, Stage::Place(Spot::TimeOrEnd(since, offset)));
                 }
-                (ErrorCode::NONE, Stage::Place(Spot::Time(millis))) if offset < 0 => {
-                    self.partitions.set(slot, Stage::Place(Spot::End(millis)));
+                (ErrorCode::NONE, Stage::Place(Spot::Time(since))) if offset < 0 => {
+                    self.partitions.set(slot, Stage::Place(Spot::End(since)));
                 }
                 (ErrorCode::NONE, _) if offset >= 0 => {
                     let partition = self.partitions.at_mut(slot);
@@ -362,10 +372,12 @@ impl Machine {
                     (partition.position, partition.position_epoch) = (offset, -1);
                     partition.handed = offset;
                     self.partitions.set(slot, Stage::Fetching);
-                    let first = self.partitions.at(slot).committed < 0;
-                    if first && self.acks() && stage == Stage::Place(Spot::Latest) {
-                        // The end is where the group begins from now on, whether or not anything
-                        // comes while it has a member.
+                    let partition = self.partitions.at(slot);
+                    let begins = partition.committed < 0 || partition.lost.is_some();
+                    if begins && self.acks() && stage != Stage::Place(Spot::Earliest) {
+                        // The end, and what is so old, are somewhere else a little later: this is
+                        // where the group begins from now on, whether or not anything comes, or is
+                        // acked, while it has a member.
                         self.commit_position(slot, offset);
                     }
                     self.tell_repositioned(slot);
@@ -477,18 +489,16 @@ impl Machine {
 
     /// Everything that is ours is read: told once.
     fn tell_ready(&mut self) {
-        if self.phase != Phase::Starting {
-            return;
+        let settled = !self.is_member() || self.waits_for_topics() || self.membership.is_settled();
+        let settled = settled && self.partitions.unsettled().is_empty();
+        if self.phase == Phase::Starting {
+            let known = self.cluster.answers > 0 && self.cluster.is_known(self.config.options.create);
+            if known && settled {
+                self.phase = Phase::Running;
+                self.desk.notice(Notice::Ready);
+            }
         }
-        let known = self.cluster.answers > 0 && self.cluster.is_known(self.config.options.create);
-        let settled = match self.is_member() {
-            true => self.membership.is_settled(),
-            false => true,
-        };
-        if known && settled && self.partitions.unsettled().is_empty() {
-            self.phase = Phase::Running;
-            self.desk.notice(Notice::Ready);
-        }
+        self.tell_unmatched(settled);
     }
 }
 

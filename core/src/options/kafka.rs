@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use super::ConsumerMode;
+use crate::assign::{OwnAssignor, by_name};
 use crate::error::Error;
 
 /// Who decides which member reads which partition (`group.protocol`).
@@ -71,7 +72,9 @@ pub enum Reset {
     Latest,
     /// Nowhere: it is an error.
     None,
-    /// At the first message that is no older than this (KIP-1106, `by_duration`).
+    /// At the first message that is no older than this when the position is looked for (KIP-1106,
+    /// `by_duration`), by the timestamps that brokers have; at the end if there is none. It needs
+    /// [`Setup::wall_clock`](crate::Setup::wall_clock), which the adapters fill in.
     ByDuration(Duration),
 }
 
@@ -95,6 +98,10 @@ pub struct KafkaOptions {
     /// range and cooperative-sticky, as Kafka's own, so that members of both kinds share a group.
     /// Cooperative only where each one in the list is. Other protocols take no notice.
     pub assignors: Vec<AssignorKind>,
+    /// Assignors of one's own, preferred to [`assignors`](Self::assignors), the favourite first; for
+    /// classic groups, so [`protocol`](Self::protocol) has to be named. A trace has their names
+    /// only. Default none.
+    pub own_assignors: Vec<OwnAssignor>,
     /// Default read-uncommitted.
     pub isolation: Isolation,
     /// Default `None`, which goes by the mode: see [`reset_in`](Self::reset_in).
@@ -146,6 +153,7 @@ impl Default for KafkaOptions {
         Self {
             protocol: GroupProtocol::Auto,
             assignors: vec![AssignorKind::Range, AssignorKind::CooperativeSticky],
+            own_assignors: Vec::new(),
             isolation: Isolation::ReadUncommitted,
             reset: None,
             session_timeout: Duration::from_secs(45),
@@ -177,6 +185,13 @@ impl KafkaOptions {
     #[must_use]
     pub fn assignors(mut self, assignors: impl IntoIterator<Item = AssignorKind>) -> Self {
         self.assignors = assignors.into_iter().collect();
+        self
+    }
+
+    /// Sets [`own_assignors`](Self::own_assignors).
+    #[must_use]
+    pub fn own_assignors(mut self, assignors: impl IntoIterator<Item = OwnAssignor>) -> Self {
+        self.own_assignors = assignors.into_iter().collect();
         self
     }
 
@@ -317,6 +332,7 @@ impl KafkaOptions {
         if self.protocol != GroupProtocol::Consumer
             && self.protocol != GroupProtocol::Share
             && self.assignors.is_empty()
+            && self.own_assignors.is_empty()
         {
             return Some("assignors is empty, and a classic group needs one: name range, for example".into());
         }
@@ -335,7 +351,38 @@ impl KafkaOptions {
                 return Some(format!("{name} is not for share groups: {why}; leave it out"));
             }
         }
-        self.wrong_number().or_else(|| self.wrong_text())
+        self.wrong_own().or_else(|| self.wrong_number()).or_else(|| self.wrong_text())
+    }
+
+    fn wrong_own(&self) -> Option<String> {
+        for (at, own) in self.own_assignors.iter().enumerate() {
+            let name = own.name();
+            let wrong = match name.len() {
+                0 => Some("one without a name: groups agree on an assignor by its name".into()),
+                1..=TEXT_MAX => None,
+                _ => Some(format!("a name that is longer than {TEXT_MAX} bytes: shorten it")),
+            };
+            let wrong = wrong.or_else(|| match () {
+                () if by_name(name).is_some() => {
+                    Some(format!("{name}, which others understand as Kafka's: choose another name"))
+                }
+                () if self.own_assignors.iter().skip(at + 1).any(|other| other == own) => {
+                    Some(format!("{name:?} twice: name it once"))
+                }
+                () if own.assignor().is_none() => Some(format!(
+                    "{name:?} from a trace, which has no more than the name: replay it from a program that puts \
+                     its assignor there"
+                )),
+                () if self.protocol != GroupProtocol::Classic => Some(format!(
+                    "{name:?}, and only in classic groups a member assigns: choose the protocol classic"
+                )),
+                () => None,
+            });
+            if let Some(wrong) = wrong {
+                return Some(format!("own_assignors has {wrong}"));
+            }
+        }
+        None
     }
 
     fn wrong_number(&self) -> Option<String> {

@@ -1,6 +1,7 @@
 //! What is refused, and that it says what to change.
 
 use super::*;
+use crate::assign::{AssignError, Assignor, Member, MemberAssignment, Topic};
 
 fn kafka() -> KafkaOptions {
     KafkaOptions::default()
@@ -71,6 +72,40 @@ fn contradictions_are_refused_with_what_to_change() {
     refused(&kafka().instance(""), &["instance", "empty"]);
     refused(&kafka().partition_bytes_max(9 << 20), &["partition_bytes_max", "fetch_bytes_max", "lower"]);
     refused(&kafka().fetch_min_bytes(9 << 20), &["fetch_min_bytes", "fetch_bytes_max"]);
+}
+
+#[derive(Debug)]
+struct Named(String);
+
+impl Assignor for Named {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn assign<'a>(&self, _: &'a [Topic], _: &'a [Member]) -> Result<Vec<MemberAssignment<'a>>, AssignError> {
+        Ok(Vec::new())
+    }
+}
+
+#[test]
+fn assignors_of_one_s_own_need_a_name_of_their_own_and_a_classic_group() {
+    let own = |name: &str| OwnAssignor::new(Named(name.into()));
+    let with =
+        |assignors: Vec<OwnAssignor>| kafka().protocol(GroupProtocol::Classic).own_assignors(assignors);
+    assert_eq!(with(vec![own("a"), own("b")]).check(), Ok(()));
+    assert_eq!(with(vec![own("a")]).assignors([]).check(), Ok(()));
+    assert_eq!(with(vec![own(&"x".repeat(TEXT_MAX))]).check(), Ok(()));
+    for protocol in [GroupProtocol::Auto, GroupProtocol::Consumer, GroupProtocol::Share] {
+        refused(&with(vec![own("a")]).protocol(protocol), &["own_assignors", "\"a\"", "classic"]);
+    }
+    refused(&with(vec![own("a"), own("")]), &["own_assignors", "name"]);
+    refused(&with(vec![own("\n"), own("b"), own("\n")]), &["own_assignors", "\\n", "twice"]);
+    refused(&with(vec![own(&"x".repeat(TEXT_MAX + 1))]), &["own_assignors", "32767"]);
+    for kind in ["range", "roundrobin", "sticky", "cooperative-sticky"] {
+        refused(&with(vec![own(kind)]).assignors([]), &["own_assignors", kind, "another name"]);
+    }
+    refused(&with(vec![OwnAssignor::absent("mine")]), &["own_assignors", "\"mine\"", "trace", "replay"]);
+    assert_eq!(OwnAssignor::absent("mine"), own("mine"), "by name");
 }
 
 #[test]

@@ -115,7 +115,8 @@ pub struct ConsumerOptions {
     /// Most messages asked for at once. Default 1,000.
     pub batch: usize,
     /// How often new shards are looked for: keys `stream:N` on Redis; on Kafka partitions, by asking for
-    /// metadata, unless `KafkaOptions::metadata_age` is shorter. Default 5 s.
+    /// metadata, unless `KafkaOptions::metadata_age` is shorter; where a pattern is subscribed, by asking
+    /// for all topics, which a cluster of very many may want less often. Default 5 s.
     pub discover_interval: Duration,
     /// User and password. Default none.
     pub login: Option<Login>,

@@ -129,7 +129,7 @@ impl Machine {
     /// # Errors
     /// [`Error::Options`] and [`Error::Identity`]: what to change in the setup.
     pub fn new(setup: Setup) -> Result<Self, Error> {
-        let Setup { endpoints, streams, options, host, generated_consumer, seed } = setup;
+        let Setup { endpoints, streams, options, host, generated_consumer, seed, .. } = setup;
         options.check()?;
         let wrong = |what: &str| Err(Error::Options(what.into()));
         if endpoints.is_empty() {

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::text::{Quoted, Span, What, Words, wrong};
+use crate::assign::OwnAssignor;
 use crate::options::{AssignorKind, GroupProtocol, Isolation, KafkaOptions, Reset};
 
 /// A value and its word, in both directions.
@@ -40,7 +41,7 @@ macro_rules! plain {
     (values: $($value:ident)*; spans: $($span:ident)*; texts: $($text:ident)*) => {
         pub(super) fn print(to: &mut String, options: &KafkaOptions) -> fmt::Result {
             let KafkaOptions {
-                protocol, assignors, isolation, reset, client_id, $($value,)* $($span,)* $($text,)*
+                protocol, assignors, own_assignors, isolation, reset, client_id, $($value,)* $($span,)* $($text,)*
             } = options;
             writeln!(to, "= kafka protocol {}", named(PROTOCOLS, protocol))?;
             write!(to, "= kafka assignors")?;
@@ -48,6 +49,9 @@ macro_rules! plain {
                 write!(to, " {}", named(ASSIGNORS, assignor))?;
             }
             writeln!(to)?;
+            for own in own_assignors {
+                writeln!(to, "= kafka own_assignor {}", Quoted(own.name().as_bytes()))?;
+            }
             writeln!(to, "= kafka isolation {}", named(ISOLATIONS, isolation))?;
             match reset {
                 None => {}
@@ -77,6 +81,8 @@ macro_rules! plain {
                         options.assignors.push(read_named(ASSIGNORS, words, "assignor")?);
                     }
                 }
+                // Its name is all that a trace has: `KafkaOptions::check` says what to do.
+                "own_assignor" => options.own_assignors.push(OwnAssignor::absent(&words.text()?)),
                 "isolation" => options.isolation = read_named(ISOLATIONS, words, "isolation")?,
                 "reset" => {
                     options.reset = Some(match words.word()? {

@@ -47,7 +47,7 @@ limits! {
 
 /// Lines with their ends, `= end` included.
 pub(super) fn print(to: &mut String, setup: &Setup) -> fmt::Result {
-    let Setup { endpoints, streams, options, host, generated_consumer, seed } = setup;
+    let Setup { endpoints, streams, options, host, generated_consumer, seed, wall_clock } = setup;
     for Endpoint { host, port, tls } in endpoints {
         writeln!(to, "= endpoint {} {} {port}", if *tls { "tls" } else { "tcp" }, Quoted(host.as_bytes()))?;
     }
@@ -119,6 +119,9 @@ pub(super) fn print(to: &mut String, setup: &Setup) -> fmt::Result {
     }
     writeln!(to, "= generated-consumer {}", Quoted(generated_consumer.as_bytes()))?;
     writeln!(to, "= seed {seed}")?;
+    if let Some(at_zero) = wall_clock {
+        writeln!(to, "= wall-clock {}", at_zero.as_millis())?;
+    }
     writeln!(to, "= end")
 }
 
@@ -140,6 +143,7 @@ impl Reader {
             host: None,
             generated_consumer: ConsumerId::from(""),
             seed: 0,
+            wall_clock: None,
         };
         Self { setup, user: None }
     }
@@ -149,7 +153,8 @@ impl Reader {
         let mut words = Words(line);
         words.literal("=")?;
         let name = words.word()?;
-        let Setup { endpoints, streams, options, host, generated_consumer, seed } = &mut self.setup;
+        let Setup { endpoints, streams, options, host, generated_consumer, seed, wall_clock } =
+            &mut self.setup;
         match name {
             "endpoint" => {
                 let tls = match words.word()? {
@@ -220,6 +225,7 @@ impl Reader {
             }
             "generated-consumer" => *generated_consumer = ConsumerId::from(Bytes::from(words.bytes()?)),
             "seed" => *seed = words.value("number")?,
+            "wall-clock" => *wall_clock = Some(Timestamp::from_millis(words.value("moment")?)),
             "end" => {}
             name => return Err(wrong(name, "option")),
         }

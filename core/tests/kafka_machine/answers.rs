@@ -50,7 +50,7 @@ impl Cluster {
         ApiVersionsResponse { api_keys, ..Default::default() }
     }
 
-    pub fn metadata(&self, request: &MetadataRequest) -> MetadataResponse {
+    pub fn metadata(&self, version: i16, request: &MetadataRequest) -> MetadataResponse {
         let brokers = self
             .nodes
             .iter()
@@ -85,11 +85,12 @@ impl Cluster {
             MetadataResponseTopic {
                 name: Some(name.to_owned()),
                 topic_id: topic.id,
+                is_internal: name == "__consumer_offsets",
                 partitions,
                 ..Default::default()
             }
         };
-        let topics = match &request.topics {
+        let topics = match request.topics.as_ref().filter(|topics| version > 0 || !topics.is_empty()) {
             None => self.topics.keys().map(|name| topic(name)).collect(),
             Some(wanted) => {
                 let asked = wanted.iter().map(|wanted| match &wanted.name {
@@ -422,6 +423,16 @@ impl Cluster {
                 topic.partitions.iter().map(move |index| (name.clone(), *index))
             })
             .collect();
+        if let Some(topics) = &request.subscribed_topic_names {
+            self.group.topics.clone_from(topics);
+        }
+        if self.group.follows {
+            let mut target = self.all_parts();
+            target.retain(|(topic, _)| self.group.topics.contains(topic));
+            if target != self.group.target {
+                self.group.retarget(target);
+            }
+        }
         let group = &mut self.group;
         let epoch = request.member_epoch;
         let refused = |error_code| ConsumerGroupHeartbeatResponse { error_code, ..Default::default() };

@@ -12,7 +12,7 @@ use crate::model::{Cluster, code};
 use crate::world::{App, Fate, World, group, millis, secs};
 
 /// One topic of four partitions with ten messages each.
-fn cluster(nodes: i32) -> Cluster {
+pub fn cluster(nodes: i32) -> Cluster {
     let mut cluster = Cluster::new(nodes, &[("orders", 4)]);
     (0..4).for_each(|index| cluster.produce("orders", index, 10));
     cluster
@@ -23,7 +23,7 @@ fn settled(world: &World) -> bool {
     (0..4).all(|index| world.committed("orders", index) == Some(10))
 }
 
-fn another(topics: &[&str]) -> JoinGroupResponseMember {
+pub fn another(topics: &[&str]) -> JoinGroupResponseMember {
     let subscription = ConsumerProtocolSubscription {
         topics: topics.iter().map(ToString::to_string).collect(),
         ..Default::default()
@@ -33,7 +33,7 @@ fn another(topics: &[&str]) -> JoinGroupResponseMember {
 }
 
 /// What the leader gave to each member.
-fn given(world: &World) -> BTreeMap<String, Vec<String>> {
+pub fn given(world: &World) -> BTreeMap<String, Vec<String>> {
     let read = |one: &SyncGroupRequestAssignment| {
         let (_, assignment) = read_embedded::<ConsumerProtocolAssignment>(one.assignment.clone()).unwrap();
         let of = |topic: &ConsumerProtocolAssignmentTopicPartition| {

@@ -144,6 +144,21 @@ fn a_commit_with_a_stale_epoch_is_sent_again() {
 }
 
 #[test]
+fn a_close_while_the_epoch_moves_on_commits_in_the_new_one() {
+    let mut world = World::new(newer(), cluster());
+    world.until(secs(5), settled);
+    world.produce("orders", 0, 1);
+    world.until(secs(5), |world| world.got.len() == 41);
+    // The broker is one epoch ahead: the answer that says so is the next one.
+    let group = &mut world.cluster.group;
+    (group.previous_epoch, group.epoch) = (group.member_epoch, group.epoch + 1);
+    group.member_epoch = group.epoch;
+    let closed = world.outcome(Ask::Close { deadline: secs(5) }, secs(6));
+    assert_eq!(closed, Outcome::Closed { uncommitted: 0 });
+    assert_eq!(world.committed("orders", 0), Some(11));
+}
+
+#[test]
 fn after_a_lost_answer_everything_is_said_again() {
     for silent in [false, true] {
         for nth in 0..4 {

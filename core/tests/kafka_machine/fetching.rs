@@ -1,6 +1,7 @@
 //! Sessions, leaders, replicas, throttling, pausing, prefetching.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{ConsumerOptions, Limits, Notice, Request as Ask};
@@ -166,6 +167,87 @@ fn a_replica_nearby_is_read_from_and_left_again() {
         world.until(secs(5), |world| world.got.len() == 20);
         assert_eq!(world.places::<FetchRequest>().last().unwrap().1, 1);
     }
+}
+
+/// What may be asked in so long: twice a second nothing, as there is nothing, and each 5 s once in vain,
+/// with what follows from it.
+fn fetches_at_most(within: Duration) -> usize {
+    (within.as_millis() / 500 + 4 * (within.as_secs() / 5 + 1) as u128) as usize
+}
+
+/// The leader names a dead replica until the cluster knows that it is gone.
+#[test]
+fn a_replica_that_is_gone_is_left_for_the_leader() {
+    for known_after in [millis(1), millis(700), secs(3), secs(20)] {
+        let options = classic().kafka(classic().kafka.rack("rack-2"));
+        let mut cluster = cluster(3, 1);
+        cluster.log("orders", 0).preferred = Some(2);
+        let mut world = reading(options, cluster, 10);
+        assert_eq!(world.places::<FetchRequest>().last().unwrap().1, 2);
+        world.kill(2);
+        world.produce("orders", 0, 5);
+        let before = world.count::<FetchRequest>();
+        world.run(known_after);
+        let fetches = world.count::<FetchRequest>() - before;
+        let most = fetches_at_most(known_after);
+        assert!(fetches <= most, "{fetches} fetches in {known_after:?}, at most {most} explained");
+        // It doesn't wait for that.
+        world.until(millis(10), |world| world.got.len() == 15);
+        world.cluster.nodes.remove(&2);
+        world.cluster.log("orders", 0).preferred = None;
+        world.produce("orders", 0, 5);
+        world.until(secs(1), |world| world.got.len() == 20);
+        // It comes back.
+        world.cluster.nodes.insert(2);
+        world.cluster.down.clear();
+        world.run(secs(10));
+        world.cluster.log("orders", 0).preferred = Some(2);
+        world.produce("orders", 0, 5);
+        world.until(secs(1), |world| world.got.len() == 25);
+        world.run(secs(2));
+        assert_eq!(world.places::<FetchRequest>().last().unwrap().1, 2);
+    }
+}
+
+/// Its connections stay open, and it is left before the cluster says that it is gone, or then.
+#[test]
+fn a_replica_that_stands_still_is_left_for_the_leader() {
+    for known_after in [millis(500), secs(10)] {
+        let options = classic().kafka(classic().kafka.rack("rack-2"));
+        let mut cluster = cluster(3, 1);
+        cluster.log("orders", 0).preferred = Some(2);
+        let mut world = reading(options, cluster, 10);
+        world.on::<FetchRequest>(1, |_, _| Fate::Silent);
+        world.produce("orders", 0, 5);
+        world.run(known_after.min(secs(1)));
+        assert_eq!(world.got.len(), 10, "it answered");
+        if known_after < secs(1) {
+            world.cluster.nodes.remove(&2);
+            world.cluster.log("orders", 0).preferred = None;
+        }
+        world.until(secs(3), |world| world.got.len() == 15);
+        assert_eq!(world.places::<FetchRequest>().last().unwrap().1, 1);
+    }
+}
+
+#[test]
+fn a_replica_that_nobody_knows_is_asked_about_without_a_storm() {
+    let options = classic().kafka(classic().kafka.rack("rack-9"));
+    let mut world = reading(options, cluster(2, 1), 10);
+    world.cluster.log("orders", 0).preferred = Some(9);
+    world.produce("orders", 0, 5);
+    let before = world.count::<FetchRequest>();
+    world.until(secs(1), |world| world.got.len() == 15);
+    world.run(secs(20));
+    let fetches = world.count::<FetchRequest>() - before;
+    let most = fetches_at_most(secs(21));
+    assert!(fetches <= most, "{fetches} fetches, at most {most} explained");
+    let named =
+        world.all::<FetchRequest>()[before..].iter().filter(|fetch| !fetch.rack_id.is_empty()).count();
+    assert!(named >= 3, "it asks for a replica no more: {named}");
+    world.cluster.log("orders", 0).preferred = None;
+    world.produce("orders", 0, 5);
+    world.until(secs(1), |world| world.got.len() == 20);
 }
 
 #[test]

@@ -58,7 +58,8 @@ impl Cluster {
         let mut answer = FetchResponse { session_id: taken.session, ..Default::default() };
         let (mut left, mut something) = (request.max_bytes, false);
         for ((name, index), asked) in &asked {
-            let mut data = self.fetch_one(node, name, asked, committed, left);
+            let nearby = !request.rack_id.is_empty();
+            let mut data = self.fetch_one(node, name, asked, committed, left, nearby);
             let bytes = data.records.as_ref().map_or(0, Bytes::len);
             left = (left - bytes as i32).max(0);
             let tells = bytes > 0
@@ -105,6 +106,7 @@ impl Cluster {
         asked: &FetchRequestPartition,
         committed: bool,
         left: i32,
+        nearby: bool,
     ) -> FetchResponsePartitionData {
         let mut data = FetchResponsePartitionData {
             partition_index: asked.partition,
@@ -138,7 +140,10 @@ impl Cluster {
             data.error_code = code::OFFSET_OUT_OF_RANGE;
             return data;
         }
-        if let Some(preferred) = log.preferred.filter(|preferred| *preferred != node) {
+        // Only who says where he is is sent elsewhere.
+        if let Some(preferred) =
+            log.preferred.filter(|preferred| nearby && log.leader == node && *preferred != node)
+        {
             data.preferred_read_replica = preferred;
             return data;
         }

@@ -86,7 +86,7 @@ pub fn value_of(topic: &str, index: i32, offset: i64) -> String {
 }
 
 /// Milliseconds at which the record of an offset was stamped.
-pub fn stamp_of(offset: i64) -> i64 {
+pub const fn stamp_of(offset: i64) -> i64 {
     1_000_000 + offset * 10
 }
 
@@ -150,6 +150,9 @@ pub struct Group {
     pub owned: BTreeSet<Part>,
     /// What it was told last.
     pub told: Option<BTreeSet<Part>>,
+    /// The topics that the member subscribed to last, and whether the target is all of their parts.
+    pub topics: Vec<String>,
+    pub follows: bool,
 }
 
 impl Group {
@@ -183,6 +186,8 @@ pub struct Cluster {
     /// NOT_LEADER answers say who leads (KIP-951).
     pub hints: bool,
     pub heartbeat_interval_ms: i32,
+    /// Topics that were ever made.
+    made: u8,
 }
 
 /// Errors by their numbers in Kafka.
@@ -223,6 +228,7 @@ impl Cluster {
             sessions_made: 0,
             hints: true,
             heartbeat_interval_ms: 5_000,
+            made: 0,
         };
         for (name, parts) in topics {
             cluster.create(name, *parts);
@@ -234,8 +240,15 @@ impl Cluster {
     pub fn create(&mut self, name: &str, parts: i32) {
         let count = self.nodes.len() as i32;
         let log = |index| Log { leader: 1 + index % count, epochs: vec![(0, 0)], ..Log::default() };
-        let id = Uuid([self.topics.len() as u8 + 1; 16]);
+        self.made += 1;
+        let id = Uuid([self.made; 16]);
         self.topics.insert(name.to_owned(), Topic { id, parts: (0..parts).map(log).collect() });
+    }
+
+    /// What groups committed for it goes as well.
+    pub fn delete(&mut self, name: &str) {
+        self.topics.remove(name).unwrap();
+        self.group.committed.retain(|(topic, _), _| topic != name);
     }
 
     pub fn all_parts(&self) -> BTreeSet<Part> {

@@ -1,14 +1,18 @@
 //! Positions: where it begins, resets, truncation, seek, rewind, assign, unassign; and limits.
 
+use std::time::Duration;
+
+use tidegate_core::kafka::Machine;
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{
-    Command, ConsumerOptions, Event, Instant, Limits, Machine as _, Notice, Outcome, Position,
-    Request as Ask, RequestError, Reset, SeqNo, ShardId, Start, StreamKey, Timestamp,
+    AutoCommit, Command, ConsumerOptions, Event, Instant, KafkaOptions, Limits, Machine as _, Notice,
+    Outcome, Position, Request as Ask, RequestError, Reset, SeqNo, Setup, ShardId, Start, StreamKey,
+    Timestamp,
 };
 
 use crate::basics::{classic, newer, resumable};
 use crate::model::{Cluster, batch, part, stamp_of};
-use crate::world::{App, Fate, World, secs, setup};
+use crate::world::{App, Fate, WALL, World, secs, setup};
 
 fn cluster() -> Cluster {
     let mut cluster = Cluster::new(2, &[("orders", 2)]);
@@ -97,6 +101,129 @@ fn no_committed_offset_follows_the_policy() {
     let mut world = World::new(with_reset(Reset::None), cluster());
     world.run(secs(5));
     assert!(world.lane.last().is_some_and(|line| line.starts_with("failed")), "{:?}", world.lane);
+}
+
+fn within_the_last(age: Duration) -> ConsumerOptions {
+    with_reset(Reset::ByDuration(age))
+}
+
+/// How old the record of this offset was at the origin of time.
+fn age_of(offset: i64) -> Duration {
+    Duration::from_millis((WALL - stamp_of(offset)) as u64)
+}
+
+fn millis_of(at: Instant) -> i64 {
+    at.as_nanos() as i64 / 1_000_000
+}
+
+/// The timestamps that were asked for, by partition, and what the wall clock showed.
+fn asked(world: &World) -> Vec<(i32, i64, i64)> {
+    let places = world.places::<ListOffsetsRequest>();
+    let of = |(request, (at, _)): (&ListOffsetsRequest, &(Instant, i32))| {
+        let at = WALL + millis_of(*at);
+        let parts = request.topics.iter().flat_map(|topic| &topic.partitions);
+        parts.map(|part| (part.partition_index, part.timestamp, at)).collect::<Vec<_>>()
+    };
+    world.all::<ListOffsetsRequest>().into_iter().zip(&places).flat_map(of).collect()
+}
+
+#[test]
+fn by_duration_a_group_begins_at_what_is_no_older_and_it_is_committed_there() {
+    for options in [within_the_last(age_of(15)), {
+        let kafka = KafkaOptions::default().reset(Reset::ByDuration(age_of(15)));
+        resumable().kafka(kafka)
+    }] {
+        let mut world = World::new(options.auto_commit(AutoCommit::Disabled), cluster());
+        world.app = App::Takes;
+        world.until(secs(5), |world| world.got.len() > 20);
+        world.run(secs(1));
+        let asked = asked(&world);
+        assert_eq!(asked.len(), 2, "one question a partition: {asked:?}");
+        for (index, timestamp, at) in asked {
+            // Counted from when it turned out that there is no position.
+            let late = at - age_of(15).as_millis() as i64 - timestamp;
+            assert!((0..=20).contains(&late), "{timestamp} at {at}");
+            let first = (0..30).find(|offset| stamp_of(*offset) >= timestamp).unwrap();
+            assert_eq!(world.offsets("orders", index), (first..30).collect::<Vec<_>>());
+            // Nothing was acked; but a little later "two hours ago" is somewhere else.
+            assert_eq!(world.committed("orders", index), Some(first));
+        }
+        assert!(world.cluster.group.commits.iter().all(|(_, offset)| *offset < 30));
+    }
+}
+
+#[test]
+fn by_duration_where_nothing_is_that_late_it_is_the_end_and_all_that_comes_counts() {
+    let mut world = World::new(within_the_last(secs(60)), cluster());
+    world.run(secs(2));
+    assert!(world.got.is_empty());
+    let timestamps: Vec<_> =
+        asked(&world).iter().filter(|(index, ..)| *index == 0).map(|(_, timestamp, _)| *timestamp).collect();
+    let moment = timestamps[0];
+    assert_eq!(timestamps, [moment, -1, moment], "whether there is one, the end, and whether there is now");
+    assert_eq!(world.committed("orders", 0), Some(30));
+    // Stamped long before: a producer that copies old records. Java's consumer takes them too.
+    world.produce("orders", 0, 2);
+    world.until(secs(3), |world| world.offsets("orders", 0) == [30, 31]);
+}
+
+#[test]
+fn by_duration_a_lost_position_is_looked_for_by_the_clock_of_that_moment() {
+    for with_commit in [true, false] {
+        let mut world = World::new(within_the_last(age_of(15)).auto_commit(AutoCommit::Disabled), cluster());
+        world.app = App::Takes;
+        world.until(secs(5), |world| world.got.len() > 20);
+        world.run(secs(600));
+        let before = world.count::<ListOffsetsRequest>();
+        if with_commit {
+            world.ack("orders", 0, world.offsets("orders", 0)[0]);
+            world.outcome(Ask::Commit, secs(1));
+        }
+        let log = world.cluster.log("orders", 0);
+        (log.start, log.end) = (50, 50);
+        log.batches.clear();
+        let late = stamp_of(60) + 600_000;
+        let mut builder = tidegate_core::kafka::records::BatchBuilder::new(50);
+        for offset in 50..70 {
+            let value = crate::model::value_of("orders", 0, offset);
+            builder.record(tidegate_core::kafka::records::NewRecord {
+                offset,
+                timestamp: stamp_of(offset) + 600_000,
+                key: None,
+                value: Some(value.as_bytes()),
+                headers: &[],
+            });
+        }
+        let stamps = (50..70).map(|offset| (offset, stamp_of(offset) + 600_000)).collect();
+        world.cluster.log("orders", 0).append(crate::model::stored(&builder, 69, stamps));
+        world.until(secs(5), |world| world.offsets("orders", 0).last() == Some(&69));
+        let asked = asked(&world)[before..].to_vec();
+        let [(0, timestamp, at)] = asked[..] else { panic!("{asked:?}") };
+        let age = age_of(15).as_millis() as i64;
+        assert!((0..=20).contains(&(at - age - timestamp)), "{timestamp} at {at}");
+        assert!(timestamp < late && at > WALL + 600_000);
+        let first = (50..70).find(|offset| stamp_of(*offset) + 600_000 >= timestamp).unwrap();
+        let read = world.offsets("orders", 0);
+        let read: Vec<_> = read.into_iter().filter(|offset| *offset >= 50).collect();
+        assert_eq!(read, (first..70).collect::<Vec<_>>());
+        let said = |notice: &Notice| matches!(notice, Notice::Repositioned { to, .. } if *to == SeqNo::offset(first as u64));
+        assert!(world.notices.iter().any(said), "{:?}", world.notices);
+        world.until(secs(1), |world| world.committed("orders", 0) == Some(first));
+    }
+}
+
+#[test]
+fn by_duration_before_the_epoch_is_the_epoch_and_without_a_clock_it_is_refused() {
+    for age in [Duration::MAX, Duration::from_millis(2 * WALL as u64)] {
+        let mut world = World::new(within_the_last(age), cluster());
+        world.until(secs(5), |world| world.got.len() == 60);
+        assert!(asked(&world).iter().all(|(_, timestamp, _)| *timestamp == 0), "{:?}", asked(&world));
+    }
+    let with = |reset| Setup { wall_clock: None, ..setup(with_reset(reset), &["orders"], 1) };
+    let said = Machine::new(with(Reset::ByDuration(secs(1)))).err().map(|error| error.to_string());
+    let said = said.unwrap_or_default();
+    assert!(said.contains("wall_clock") && said.contains("earliest") && !said.contains('\n'), "{said}");
+    assert!(Machine::new(with(Reset::Earliest)).is_ok());
 }
 
 #[test]
@@ -242,8 +369,7 @@ fn requests_and_connections_are_bounded() {
     assert!(world.conns().len() <= 2, "{:?}", world.conns());
     let mut limits = Limits::default();
     limits.requests_max = 1;
-    let mut machine =
-        tidegate_core::kafka::Machine::new(setup(classic().limits(limits), &["orders"], 1)).unwrap();
+    let mut machine = Machine::new(setup(classic().limits(limits), &["orders"], 1)).unwrap();
     assert!(machine.request(Instant::ZERO, seek()).is_ok());
     assert_eq!(machine.request(Instant::ZERO, Ask::Commit), Err(RequestError::TooManyRequests { max: 1 }));
 }
@@ -314,7 +440,7 @@ fn shards_are_bounded_and_what_is_left_out_is_said() {
     let streams = ["a", "b", "c", "d"];
     let mut limits = Limits::default();
     limits.shards_max = 3;
-    let refused = tidegate_core::kafka::Machine::new(setup(classic().limits(limits), &streams, 1));
+    let refused = Machine::new(setup(classic().limits(limits), &streams, 1));
     assert!(refused.is_err());
 }
 

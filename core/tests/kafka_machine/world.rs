@@ -14,11 +14,11 @@ use tidegate_core::kafka::Machine;
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{
     AckRange, Cause, Command, ConnId, ConsumerMode, ConsumerOptions, Endpoint, Epoch, Event, Instant,
-    Machine as _, Notice, Outcome, Request as Ask, RequestError, Setup, Ticket, Wake,
+    Machine as _, Notice, Outcome, Request as Ask, RequestError, Setup, Ticket, Timestamp, Wake,
 };
 
 use super::fetching_model::Taken;
-use super::model::{Cluster, Part, part};
+use super::model::{Cluster, Part, part, stamp_of};
 
 /// What becomes of an answer.
 pub enum Fate {
@@ -143,9 +143,12 @@ pub fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-pub fn secs(secs: u64) -> Duration {
+pub const fn secs(secs: u64) -> Duration {
     Duration::from_secs(secs)
 }
+
+/// What the wall clock shows at the origin of time: an hour after the record at offset 0.
+pub const WALL: i64 = stamp_of(0) + 3_600_000;
 
 pub fn group() -> ConsumerOptions {
     ConsumerOptions::new(ConsumerMode::LoadBalanced).group("g")
@@ -160,6 +163,7 @@ pub fn setup(options: ConsumerOptions, topics: &[&str], brokers: i32) -> Setup {
         host: HostId::resolve(&facts).ok(),
         generated_consumer: "member".into(),
         seed: 7,
+        wall_clock: Some(Timestamp::from_millis(WALL)),
     }
 }
 

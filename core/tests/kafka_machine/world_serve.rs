@@ -17,7 +17,9 @@ impl World {
                 self.answer::<ApiVersionsRequest>(conn, frame, |cluster, _| cluster.api_versions());
             }
             MetadataRequest::KEY => {
-                self.answer::<MetadataRequest>(conn, frame, |cluster, request| cluster.metadata(request));
+                self.answer::<MetadataRequest>(conn, frame, |cluster, request| {
+                    cluster.metadata(version, request)
+                });
             }
             FindCoordinatorRequest::KEY => {
                 self.answer::<FindCoordinatorRequest>(conn, frame, |cluster, request| {
@@ -73,7 +75,8 @@ impl World {
             return;
         }
         for topic in &request.topics {
-            let name = self.cluster.name_of(&topic.name, topic.topic_id).expect("a topic that exists");
+            // One that was deleted a moment ago is refused.
+            let Some(name) = self.cluster.name_of(&topic.name, topic.topic_id) else { continue };
             for offset in &topic.partitions {
                 let part = part(&name, offset.partition_index);
                 let least = self.unacked.get(&part).and_then(|offsets| offsets.first());

@@ -3,11 +3,26 @@
 
 use proptest::collection::vec;
 use proptest::prelude::*;
+use tidegate_core::assign::{AssignError, Assignor, Member, MemberAssignment, Topic};
 use tidegate_core::trace::{Recorder, Trace, TraceError};
 use tidegate_core::*;
 
 use super::Toy;
 use super::lines::{duration, endpoint, position, shard, stream};
+
+/// An assignor of one's own, of which a trace has the name.
+#[derive(Debug)]
+struct Named(String);
+
+impl Assignor for Named {
+    fn name(&self) -> &str {
+        &self.0
+    }
+
+    fn assign<'a>(&self, _: &'a [Topic], _: &'a [Member]) -> Result<Vec<MemberAssignment<'a>>, AssignError> {
+        Ok(Vec::new())
+    }
+}
 
 prop_compose! {
     fn kafka()(
@@ -19,6 +34,7 @@ prop_compose! {
             Just(AssignorKind::Range), Just(AssignorKind::RoundRobin), Just(AssignorKind::Sticky),
             Just(AssignorKind::CooperativeSticky),
         ], 0..5),
+        own_assignors in vec(any::<String>().prop_map(|name| OwnAssignor::new(Named(name))), 0..3),
         isolation in prop_oneof![Just(Isolation::ReadUncommitted), Just(Isolation::ReadCommitted)],
         reset in proptest::option::of(prop_oneof![
             Just(Reset::Earliest), Just(Reset::Latest), Just(Reset::None), duration().prop_map(Reset::ByDuration),
@@ -32,6 +48,7 @@ prop_compose! {
         let mut kafka = KafkaOptions::default();
         kafka.protocol = protocol;
         kafka.assignors = assignors;
+        kafka.own_assignors = own_assignors;
         kafka.isolation = isolation;
         kafka.reset = reset;
         for (place, span) in [
@@ -122,10 +139,11 @@ proptest! {
     fn a_setup_reads_back_as_what_it_was_printed_from(
         endpoints in vec(endpoint(), 0..3), streams in vec(stream(), 0..3), options in options(),
         host in proptest::option::of("[a-z ]*[a-z][\\x00-\\xff]*"), name in any::<String>(), seed in any::<u64>(),
+        wall_clock in proptest::option::of(any::<i64>().prop_map(Timestamp::from_millis)),
     ) {
         let facts = |id| identity::HostFacts { override_: Some(id), ..Default::default() };
         let host = host.map(|id| HostId::resolve(&facts(id)).unwrap());
-        let setup = Setup { endpoints, streams, options, host, generated_consumer: name.as_str().into(), seed };
+        let setup = Setup { endpoints, streams, options, host, generated_consumer: name.as_str().into(), seed, wall_clock };
         let mut recorded = String::new();
         drop(Recorder::new(Toy::new(&setup), "toy", &setup, |line| recorded.push_str(line)));
         prop_assert!(recorded.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\n')));
@@ -144,9 +162,11 @@ fn what_is_not_in_a_trace_has_its_default() {
         host: None,
         generated_consumer: "g".into(),
         seed: 1,
+        wall_clock: None,
     };
     let mut recorded = String::new();
     drop(Recorder::new(Toy::new(&setup), "toy", &setup, |line| recorded.push_str(line)));
+    assert!(!recorded.contains("wall-clock"), "it isn't known, and nothing is said of it");
     // As it was written before there was Kafka.
     let older: String = recorded.split_inclusive('\n').filter(|line| !line.starts_with("= kafka ")).collect();
     assert_ne!(older, recorded);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use api_tools::*;
 use tidegate::{
     AnyMachine, AutoCommit, Cause, ConsumerError, ConsumerMode, ConsumerOptions, Error, Handle, HostId,
-    Position, RequestError, SeqNo, Start, StreamUrl, Timestamp, Tokio,
+    Position, RequestError, Runtime as _, SeqNo, Start, StreamUrl, Timestamp, Tokio,
 };
 use tidegate_core::identity::HostFacts;
 use tidegate_live::{Answer, Client, FakeServer, Monitor, Options, RedisServer, run_with, unused_port, wait};
@@ -22,11 +22,12 @@ async fn resumable(url: &str, host: &str) -> Handle {
     let options = ConsumerOptions::new(ConsumerMode::Resumable).auto_commit(BY_HAND).batch(10);
     // This machine's own host id, if it has one, gives way to the one that is wanted here.
     let named = options.clone().group("any").consumer("any");
-    let mut setup = tidegate::setup(&url, named).unwrap();
+    let runtime = Tokio::current().unwrap();
+    let mut setup = tidegate::setup(&url, named, runtime.now()).unwrap();
     setup.options = url.apply(options);
     setup.host = Some(HostId::resolve(&facts).unwrap());
     let machine = AnyMachine::new(&url, setup.clone()).unwrap();
-    let handle = tidegate::drive(Tokio::current().unwrap(), machine, &setup.options);
+    let handle = tidegate::drive(runtime, machine, &setup.options);
     within("ready", wait::PATIENCE, handle.ready()).await.unwrap();
     handle
 }
@@ -289,7 +290,7 @@ fn a_password_is_never_seen() {
     said.push(format!(
         "{:?} {:#?}",
         parsed.apply(member("one")),
-        tidegate::setup(&parsed, member("one")).unwrap()
+        tidegate::setup(&parsed, member("one"), tidegate_core::Instant::ZERO).unwrap()
     ));
     runtime().block_on(async {
         for (url, options) in [

@@ -2,10 +2,9 @@
 //! reads what a producer goes on to write.
 #![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use tidegate_live::kafka::{Admin, Cluster, Crew, Protocol, unique};
+use tidegate_live::kafka::{Cluster, Crew, Feed, Protocol, unique};
 use tidegate_live::{heavy, wait};
 
 const PARTITIONS: usize = 6;
@@ -13,30 +12,6 @@ const PARTITIONS: usize = 6;
 /// A dead broker is found out after 3 s by the others (broker.session.timeout.ms), its partitions and
 /// groups are somebody else's a moment later, and that has to be found out by everybody.
 const FAIL_OVER: Duration = Duration::from_secs(18);
-
-/// Writes some records for each partition at a time until it is told to end; how many.
-fn produce(kafka: &Admin, topic: &str, stop: &AtomicBool) -> usize {
-    let mut sent = 0;
-    while !stop.load(Ordering::Relaxed) {
-        // A producer that numbers its records repeats itself for ever after some losses of an answer.
-        let mut records = kafka.produce(topic).config("enable.idempotence", "false");
-        for partition in 0..PARTITIONS {
-            records = records.values(partition as i32, (0..20).map(|n| format!("{}", sent + n)));
-        }
-        sent += records.send().len();
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    sent
-}
-
-/// Ends the producer also when the test fails.
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
 
 fn fail_over(protocol: Protocol, stand_still: Option<Duration>) {
     let _turn = heavy();
@@ -50,53 +25,52 @@ fn fail_over(protocol: Protocol, stand_still: Option<Duration>) {
         crew.join();
     }
     kafka.wait_until_shared(&group, &topic, &[2, 2, 2], wait::PATIENCE);
-    let stop = AtomicBool::new(false);
-    let sent = std::thread::scope(|scope| {
-        let stop = Stop(&stop);
-        let producer = scope.spawn(|| produce(&kafka, &topic, stop.0));
+    let feed = Feed::start(&kafka, &topic, PARTITIONS, 20);
+    crew.goes_on(FAIL_OVER);
+
+    let mut dies = |what: &str, broker: usize| {
+        cluster.kill9(broker);
+        let killed = Instant::now();
         crew.goes_on(FAIL_OVER);
+        println!("{protocol:?}: goes on {:?} after the {what} was killed", killed.elapsed());
+        cluster.restart(broker);
+        cluster.wait_until_known(broker, true);
+        // Before the next one dies: of what only one broker has, nobody could take the lead.
+        wait::until_true("in sync again", wait::PATIENCE, || {
+            let of = |topic: &str| kafka.partitions(topic).into_iter();
+            of(&topic).chain(of("__consumer_offsets")).all(|partition| partition.in_sync.len() == 3)
+        });
+        crew.goes_on(FAIL_OVER);
+        println!("{protocol:?}: goes on after it came back");
+    };
+    dies("leader of a partition", kafka.partitions(&topic)[0].leader as usize);
+    dies("coordinator", kafka.group(&group).unwrap().coordinator as usize);
 
-        let mut dies = |what: &str, broker: usize| {
-            cluster.kill9(broker);
-            let killed = Instant::now();
-            crew.goes_on(FAIL_OVER);
-            println!("{protocol:?}: goes on {:?} after the {what} was killed", killed.elapsed());
-            cluster.restart(broker);
-            cluster.wait_until_known(broker, true);
-            // Before the next one dies: of what only one broker has, nobody could take the lead.
-            wait::until_true("in sync again", wait::PATIENCE, || {
-                let of = |topic: &str| kafka.partitions(topic).into_iter();
-                of(&topic).chain(of("__consumer_offsets")).all(|partition| partition.in_sync.len() == 3)
-            });
-            crew.goes_on(FAIL_OVER);
-            println!("{protocol:?}: goes on after it came back");
-        };
-        dies("leader of a partition", kafka.partitions(&topic)[0].leader as usize);
-        dies("coordinator", kafka.group(&group).unwrap().coordinator as usize);
-
-        if let Some(during) = stand_still {
-            let broker = kafka.partitions(&topic)[1].leader as usize;
-            println!("{protocol:?}: broker {broker} is stopped");
-            cluster.stop(broker);
-            let stopped = Instant::now();
-            crew.goes_on(FAIL_OVER);
-            println!("{protocol:?}: goes on {:?} after a broker was stopped", stopped.elapsed());
-            while stopped.elapsed() < during {
-                crew.goes_on(FAIL_OVER);
-            }
-            cluster.cont(broker);
-            cluster.wait_until_known(broker, true);
+    if let Some(during) = stand_still {
+        let broker = kafka.partitions(&topic)[1].leader as usize;
+        println!("{protocol:?}: broker {broker} is stopped");
+        cluster.stop(broker);
+        let stopped = Instant::now();
+        crew.goes_on(FAIL_OVER);
+        println!("{protocol:?}: goes on {:?} after a broker was stopped", stopped.elapsed());
+        while stopped.elapsed() < during {
             crew.goes_on(FAIL_OVER);
         }
-        drop(stop);
-        producer.join().unwrap()
-    });
+        cluster.cont(broker);
+        cluster.wait_until_known(broker, true);
+        crew.goes_on(FAIL_OVER);
+    }
+    let sent = feed.end();
     let ends = kafka.ends(&topic);
     assert!(ends.iter().sum::<i64>() as usize >= sent, "{ends:?}, {sent} sent");
     crew.wait_for(&ends, FAIL_OVER);
     crew.wait_until_committed(&ends, FAIL_OVER);
     let report = crew.finish();
-    println!("{protocol:?}: {sent} records sent, 0 lost, {} duplicates", report.duplicates);
+    println!(
+        "{protocol:?}: {sent} records sent, 0 lost, {} duplicates of at most {} explained",
+        report.duplicates,
+        report.excused.explained()
+    );
 }
 
 #[test]

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tidegate_live::kafka::{Admin, Record, shared, unique};
 use tidegate_live::{Consume, Finished, run, run_with, wait};
@@ -268,4 +268,81 @@ fn what_is_no_longer_there_is_passed_over_as_reset_says() {
     let group = at(40);
     let args = ["--mode", "load-balanced", "--group", &group, "--reset", "none"];
     assert_eq!(shown(kafka, &topic, &args).len(), 60);
+}
+
+const HOUR: i64 = 3_600_000;
+
+/// Records of a topic's partition 0 that are so many hours old, with these ages as values.
+fn aged(ages: [i64; 5]) -> (&'static Admin, String) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64;
+    let kafka = shared();
+    let topic = kafka.topic(1);
+    let record = |age| Record::new(0, format!("{age}h")).at(now - age * HOUR);
+    ages.into_iter().fold(kafka.produce(&topic), |produce, age| produce.record(record(age))).send();
+    (kafka, topic)
+}
+
+#[test]
+fn by_duration_a_new_group_begins_with_the_first_that_is_no_older() {
+    for (reset, expected) in [
+        ("2h", &["1h"][..]),
+        // One that is older, but comes later: the first that is young enough is what counts.
+        ("210m", &["3h", "4h", "1h"]),
+        ("100days", &["9h", "5h", "3h", "4h", "1h"]),
+        ("30m", &[]),
+    ] {
+        for protocol in ["classic", "consumer"] {
+            let (kafka, topic) = aged([9, 5, 3, 4, 1]);
+            let group = unique("group");
+            let args = ["--mode", "load-balanced", "--group", &group, "--protocol", protocol];
+            assert_eq!(shown(kafka, &topic, &[&args[..], &["--reset", reset]].concat()), expected, "{reset}");
+            assert_eq!(kafka.committed_offsets(&group, &topic, 1), [5], "{reset}");
+            // Where it was is what counts from now on, however old what comes is stamped.
+            kafka.produce(&topic).record(Record::new(0, "copied").at(THEN)).send();
+            assert_eq!(shown(kafka, &topic, &[&args[..], &["--reset", "1s"]].concat()), ["copied"]);
+        }
+    }
+    let (kafka, topic) = aged([9, 5, 3, 4, 1]);
+    assert_eq!(shown(kafka, &topic, &["--reset", "2h"]), ["1h"], "without a group");
+}
+
+#[test]
+fn by_duration_a_group_is_where_it_began_even_if_it_acked_nothing() {
+    let (kafka, topic) = aged([9, 5, 3, 2, 1]);
+    let group = unique("group");
+    let args = ["--reset", "4h", "--commit", "disabled"];
+    let mut consumer = Consume::of(&kafka.url(&topic)).member(&group, "one").args(args).start();
+    consumer.wait_for_payloads(["3h", "2h", "1h"], wait::PATIENCE);
+    wait::until_true("the commit of where it began", wait::PATIENCE, || {
+        kafka.committed_offsets(&group, &topic, 1) == [2]
+    });
+    // Three hours later two of them would be too old: they are not lost.
+    consumer.kill9();
+    let args = ["--mode", "load-balanced", "--group", &group, "--reset", "90m", "--exit-idle", "10s"];
+    let url = kafka.url(&topic);
+    let done = run(&[&["consume", &url, "--format", "payload", "--count", "3"], &args[..]].concat());
+    assert_eq!(done.expect(0).stdout, ["3h", "2h", "1h"]);
+}
+
+#[test]
+fn by_duration_after_the_log_was_cut_it_goes_on_with_the_first_that_is_no_older() {
+    let (kafka, topic) = aged([9, 5, 3, 2, 1]);
+    kafka.delete_records(&topic, 0, 2);
+    for (offset, reset, expected) in [
+        (0, "150m", &["2h", "1h"][..]),
+        (1, "100h", &["3h", "2h", "1h"]),
+        (0, "1m", &[]),
+        (500, "90m", &["1h"]),
+        (3, "1m", &["2h", "1h"]),
+    ] {
+        let group = unique("group");
+        kafka.commit(&group, &topic, 0, offset);
+        let args = ["--mode", "load-balanced", "--group", &group, "--reset", reset];
+        let done = consume(kafka, &topic, &args);
+        assert_eq!(done.stdout, expected, "{offset}, {reset}");
+        if offset != 3 {
+            done.says_one_of(&["out of range", "out_of_range"]);
+        }
+        assert_eq!(kafka.committed_offsets(&group, &topic, 1), [5], "{offset}, {reset}");
+    }
 }

@@ -53,13 +53,24 @@ fn a_recorded_run_replays_the_same_commands() {
         let text = std::fs::read_to_string(&trace).unwrap();
         assert!(text.lines().count() > 20, "a line for each event and command:\n{text}");
         replay(&trace).expect(0);
+        // As it was before a trace told of the wall clock.
+        let older: String =
+            text.split_inclusive('\n').filter(|line| !line.starts_with("= wall-clock ")).collect();
+        assert_ne!(older, text);
+        std::fs::write(&trace, older).unwrap();
+        replay(&trace).expect(0);
     }
 }
 
 #[test]
 fn a_recorded_run_on_kafka_replays_the_same_commands() {
     let kafka = shared();
-    for args in [&["--protocol", "consumer"][..], &["--protocol", "classic", "--assignor", "sticky"]] {
+    for args in [
+        &["--protocol", "consumer"][..],
+        &["--protocol", "classic", "--assignor", "sticky"],
+        // What is asked for goes by the wall clock.
+        &["--protocol", "consumer", "--reset", "2h"],
+    ] {
         let dir = tempfile::tempdir().unwrap();
         let trace = dir.path().join("trace");
         let topic = kafka.topic(3);

@@ -120,6 +120,7 @@ fn setup(auto_commit: AutoCommit) -> Setup {
         host: None,
         generated_consumer: "c".into(),
         seed: 1,
+        wall_clock: None,
     }
 }
 

@@ -75,6 +75,7 @@ pub(crate) fn setup(tape: &mut Tape) -> Setup {
         host: HostId::resolve(&host).ok(),
         generated_consumer: "member".into(),
         seed: tape.below(256),
+        wall_clock: None,
     }
 }
 

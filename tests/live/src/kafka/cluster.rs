@@ -136,6 +136,19 @@ impl Cluster {
         assert!(broker.ready(1), "broker {} does not start again:\n{}", broker.number, broker.tail(40));
     }
 
+    /// Starts all brokers again, as [`restart`](Self::restart) does one: those that wait for a majority
+    /// have one.
+    pub fn restart_all(&mut self) {
+        let all = self.brokers.len();
+        for broker in &mut self.brokers {
+            broker.kill9();
+            broker.start();
+        }
+        for broker in &mut self.brokers {
+            assert!(broker.ready(all), "broker {} does not start again:\n{}", broker.number, broker.tail(40));
+        }
+    }
+
     /// SIGSTOP: connections stay open, nothing is answered.
     pub fn stop(&self, broker: usize) {
         self.broker(broker).stop();

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidegate::{
-    AnyMachine, ConsumerMode, ConsumerOptions, Handle, HostId, KafkaOptions, Message, Position, SeqNo,
-    StreamUrl, Timestamp, Tokio,
+    AnyMachine, ConsumerMode, ConsumerOptions, Handle, HostId, KafkaOptions, Message, Position, Runtime as _,
+    SeqNo, StreamUrl, Timestamp, Tokio,
 };
 use tidegate_core::identity::HostFacts;
 use tidegate_live::kafka::{Admin, Record};
@@ -44,11 +44,12 @@ pub(crate) async fn resumable(url: &str, host: &str) -> Handle {
     let options = ConsumerOptions::new(ConsumerMode::Resumable).auto_commit(BY_HAND);
     // This machine's own host id, if it has one, gives way to the one that is wanted here.
     let named = options.clone().group("any").consumer("any");
-    let mut setup = tidegate::setup(&url, named).unwrap();
+    let runtime = Tokio::current().unwrap();
+    let mut setup = tidegate::setup(&url, named, runtime.now()).unwrap();
     setup.options = url.apply(options);
     setup.host = Some(HostId::resolve(&facts).unwrap());
     let machine = AnyMachine::new(&url, setup.clone()).unwrap();
-    let handle = tidegate::drive(Tokio::current().unwrap(), machine, &setup.options);
+    let handle = tidegate::drive(runtime, machine, &setup.options);
     within("ready", wait::PATIENCE, handle.ready()).await.unwrap();
     handle
 }

@@ -11,6 +11,10 @@ use crate::broker::Broker;
 use crate::swarm::Swarm;
 use crate::tape::Tape;
 
+/// What brokers' and members' wall clocks show at the origin of time, in milliseconds since the Unix
+/// epoch: 2023-11-14T22:13:20Z.
+pub(crate) const UNIX_MS_AT_ORIGIN: u64 = 1_700_000_000_000;
+
 /// A message to produce.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Produced<'a> {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_core::{Error, Instant, SeqNo, Setup, ShardId, StreamKey};
 
-use super::{Backend, Fresh, Heal, Outage, Produced};
+use super::{Backend, Fresh, Heal, Outage, Produced, UNIX_MS_AT_ORIGIN};
 use crate::redis::{Condition, Config, Keep, Redis, Version};
 use crate::swarm::Swarm;
 use crate::tape::Tape;
@@ -35,7 +35,6 @@ enum Undo {
 }
 
 const NODE: usize = 0;
-const EPOCH_MS: u64 = 1_700_000_000_000;
 
 impl RedisBackend {
     fn execute(&mut self, now: Instant, args: &[&[u8]]) -> bool {
@@ -66,7 +65,7 @@ impl RedisBackend {
     /// Appends a message of these fields to a shard; its position, if the server took it.
     pub(crate) fn append(&mut self, now: Instant, shard: usize, fields: &[&[u8]]) -> Option<SeqNo> {
         let (key, last) = (self.keys.get(shard)?.clone(), self.last.get(shard)?);
-        let millis = EPOCH_MS + now.as_nanos() / 1_000_000;
+        let millis = UNIX_MS_AT_ORIGIN + now.as_nanos() / 1_000_000;
         let seq = SeqNo::redis(millis, 0).max(last.next());
         let id = seq.as_redis().to_string();
         let mut add: Vec<&[u8]> = vec![b"XADD", &key, id.as_bytes()];
@@ -88,8 +87,12 @@ impl Fresh for RedisBackend {
     fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self {
         let versions = [Version::V7_0, Version::V7_0, Version::V6_2, Version::V7_2, Version::V8_0];
         let version = tape.pick(&versions).copied().unwrap_or_default();
-        let redis =
-            Redis::new(Config { version, replicas: true, unix_ms_at_origin: EPOCH_MS, ..Config::default() });
+        let redis = Redis::new(Config {
+            version,
+            replicas: true,
+            unix_ms_at_origin: UNIX_MS_AT_ORIGIN,
+            ..Config::default()
+        });
         let name = |(stream, shard): &(StreamKey, ShardId)| {
             let sharded = swarm.streams.iter().any(|(name, count)| name == stream && *count > 0);
             Self::shard_name(stream, *shard, sharded)

@@ -35,10 +35,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tidegate_core::{
-    ConsumerMode, Endpoint, HostId, Instant, Setup, ShardId, StreamKey, identity::HostFacts,
+    ConsumerMode, Endpoint, HostId, Instant, Setup, ShardId, StreamKey, Timestamp, identity::HostFacts,
 };
 
-use crate::backend::{Backend, Fresh, Heal};
+use crate::backend::{Backend, Fresh, Heal, UNIX_MS_AT_ORIGIN};
 use crate::broker::Broker;
 use crate::history::History;
 use crate::oracle::{MessageId, Oracle, Run, Sometimes, Violation};
@@ -340,6 +340,7 @@ impl<B: Backend> World<B> {
             host,
             generated_consumer: generated.into(),
             seed: self.hash ^ u64::from(starts),
+            wall_clock: Some(Timestamp::from_millis(UNIX_MS_AT_ORIGIN as i64)),
         };
         (setup, called, consumer)
     }
