@@ -38,7 +38,7 @@ wire! {
         /// The partition.
         index: i32 = "0+";
         /// Record batches.
-        records: Option<Bytes> = "0+", nullable "0+";
+        records: Option<Bytes> = "0+", nullable "0+", default None;
     }
 }
 
