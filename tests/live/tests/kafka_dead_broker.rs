@@ -212,6 +212,8 @@ fn a_dead_broker_is_not_stormed() {
     let ends = kafka.ends(&topic);
     for mut watched in watched {
         watched.crew.wait_for(&ends, FAIL_OVER);
+        // Its members may still be joining again: who leaves now can't commit.
+        watched.crew.wait_until_committed(&ends, FAIL_OVER);
         let report = watched.crew.finish();
         println!(
             "{:?}: {sent} records sent, 0 lost, {} duplicates of at most {} explained",
