@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
-use tidegate_core::kafka::Pattern;
+use tidegate_core::kafka::{Pattern, is_topic_name};
 use tidegate_core::{ConsumerError, ConsumerOptions, Endpoint, Error, Login, Secret, StreamKey};
 use url::{Host, Url, form_urlencoded};
 
@@ -261,7 +261,7 @@ fn parse_stream(backend: Backend, text: &str) -> Result<StreamKey, UrlError> {
     if backend == Backend::Kafka {
         let wrong = match Pattern::is_one(&name) {
             true => Pattern::new(&name).err().map(|error| UrlError::Pattern(error.to_string().into())),
-            false if is_topic(name.as_bytes()) => None,
+            false if is_topic_name(name.as_bytes()) => None,
             false => Some(UrlError::Topic(text.escape_debug().to_string().into())),
         };
         // It may be the rest of a password that has a slash; no topic's name has an @.
@@ -269,12 +269,6 @@ fn parse_stream(backend: Backend, text: &str) -> Result<StreamKey, UrlError> {
         return wrong.map_or(Ok(name), Err);
     }
     Ok(name)
-}
-
-/// As Kafka has it (`org.apache.kafka.common.internals.Topic`).
-fn is_topic(name: &[u8]) -> bool {
-    let is_legal = |byte: &u8| byte.is_ascii_alphanumeric() || b"._-".contains(byte);
-    name.len() <= 249 && name.iter().all(is_legal) && name != b"." && name != b".."
 }
 
 fn parse_query(backend: Backend, query: &str) -> Result<Option<u32>, UrlError> {

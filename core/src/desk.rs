@@ -8,15 +8,16 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-use crate::ack::AckRange;
+use crate::ack_buffer::AckBuffer;
 use crate::command::Command;
 use crate::delivery::Notice;
 use crate::error::{Error, RequestError};
-use crate::kafka::patterns::{Pattern, Patterns};
 use crate::limits::Limits;
 use crate::mutation::{self, Mutation};
 use crate::options::Start;
+use crate::pattern::{Pattern, Patterns};
 use crate::request::{Outcome, Request, Ticket};
+use crate::stats::Stats;
 use crate::stream::{ShardId, StreamKey};
 use crate::time::Instant;
 
@@ -51,10 +52,7 @@ pub(crate) struct Close {
 
 /// What is left of a request for the backend to do.
 pub(crate) enum Asked {
-    Nothing,
-    Acks(Vec<AckRange>),
-    Taken(Vec<AckRange>),
-    Commit(Ticket),
+    Nothing(Option<Ticket>),
     Move(Ticket, Start),
     Close(Ticket, Duration),
 }
@@ -127,49 +125,38 @@ impl Desk {
         self.commands.is_empty() && self.notices.is_empty()
     }
 
-    /// Does what can be done on the spot. `closing`: a close that is under way.
+    /// Does what can be done on the spot, for a consumer that isn't over. `closing`: a close that is
+    /// under way; `acks`: whether messages are acked at all.
     pub(crate) fn handle(
         &mut self,
         now: Instant,
         request: Request,
-        is_over: bool,
         closing: Option<&mut Close>,
+        acks: bool,
+        buffer: &mut AckBuffer,
+        stats: &mut Stats,
     ) -> Result<Asked, RequestError> {
-        if is_over {
-            return Err(RequestError::Closed);
-        }
+        let is_closing = closing.is_some();
         if let Some(closing) = closing {
-            return match request {
+            match request {
                 // What was taken may be acked until the close is over.
-                Request::Ack(ranges) if !mutation::is(Mutation::AcksRefusedAtClose) => {
-                    Ok(Asked::Acks(ranges))
-                }
-                Request::Taken(ranges) if !mutation::is(Mutation::AcksRefusedAtClose) => {
-                    Ok(Asked::Taken(ranges))
-                }
+                Request::Ack(_) | Request::Taken(_) if !mutation::is(Mutation::AcksRefusedAtClose) => {}
                 // A second close only brings the deadline nearer.
                 Request::Close { deadline } => {
                     closing.until = closing.until.min(now + deadline);
-                    Err(RequestError::Closed)
+                    return Err(RequestError::Closed);
                 }
-                _ => Err(RequestError::Closed),
-            };
+                _ => return Err(RequestError::Closed),
+            }
         }
-        Ok(match request {
-            Request::Ack(ranges) => Asked::Acks(ranges),
-            Request::Taken(ranges) => Asked::Taken(ranges),
-            Request::Pause => {
-                self.paused = true;
-                Asked::Nothing
-            }
-            Request::Resume => {
-                self.paused = false;
-                Asked::Nothing
-            }
+        match request {
+            Request::Ack(ranges) => buffer.handle_acks(now, ranges, is_closing, stats),
+            Request::Taken(ranges) => buffer.handle_taken(now, &ranges, acks, stats),
+            Request::Pause => self.paused = true,
+            Request::Resume => self.paused = false,
             Request::Assign { stream, shard } => {
                 self.check_subscribed(&stream)?;
                 self.assigned.insert((stream, shard));
-                Asked::Nothing
             }
             Request::Unassign { stream, shard } => {
                 self.check_subscribed(&stream)?;
@@ -178,14 +165,18 @@ impl Desk {
                     let (stream, shard) = named;
                     return Err(RequestError::ConsumerNotAssigned { stream, shard });
                 }
-                Asked::Nothing
             }
-            Request::Commit => Asked::Commit(self.ticket()?),
-            Request::Seek(moment) => Asked::Move(self.ticket()?, Start::After(moment)),
-            Request::Rewind(position) => Asked::Move(self.ticket()?, Start::From(position)),
+            Request::Commit => {
+                let ticket = self.ticket()?;
+                buffer.handle_commit(now, ticket, stats);
+                return Ok(Asked::Nothing(Some(ticket)));
+            }
+            Request::Seek(moment) => return Ok(Asked::Move(self.ticket()?, Start::After(moment))),
+            Request::Rewind(position) => return Ok(Asked::Move(self.ticket()?, Start::From(position))),
             // There is always room for that.
-            Request::Close { deadline } => Asked::Close(self.next_ticket(), deadline),
-        })
+            Request::Close { deadline } => return Ok(Asked::Close(self.next_ticket(), deadline)),
+        }
+        Ok(Asked::Nothing(None))
     }
 
     fn check_subscribed(&self, stream: &StreamKey) -> Result<(), RequestError> {

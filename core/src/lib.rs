@@ -128,6 +128,7 @@ mod mutation;
 #[cfg(tidegate_mutation)]
 pub mod mutation;
 pub mod options;
+mod pattern;
 pub mod random;
 pub mod redis;
 pub mod request;

@@ -10,11 +10,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::patterns::{Pattern, Patterns};
 use super::wire::Uuid;
 use crate::backoff::Backoff;
 use crate::endpoint::Endpoint;
 use crate::error::Error;
+use crate::pattern::{Pattern, Patterns};
 use crate::stream::StreamKey;
 use crate::time::Instant;
 

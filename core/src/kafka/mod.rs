@@ -60,7 +60,6 @@ mod metadata;
 mod moves;
 mod ownership;
 mod partitions;
-pub(crate) mod patterns;
 mod positions;
 pub mod records;
 pub mod sticky_data;
@@ -68,5 +67,5 @@ mod subscription;
 mod task;
 pub mod wire;
 
+pub use crate::pattern::{Pattern, is_topic_name};
 pub use machine::Machine;
-pub use patterns::Pattern;

@@ -28,33 +28,22 @@ use crate::stream::SeqNo;
 
 impl Machine {
     pub(super) fn on_request(&mut self, request: Request) -> Result<Option<Ticket>, RequestError> {
-        let is_over = self.is_over();
-        let asked = self.desk.handle(self.now, request, is_over, self.closing.as_mut())?;
-        let ticket = match asked {
-            Asked::Nothing => return Ok(None),
-            Asked::Acks(ranges) => {
-                self.buffer.handle_acks(self.now, ranges, self.closing.is_some(), &mut self.stats);
-                return Ok(None);
-            }
-            Asked::Taken(ranges) => {
-                let counts = self.acks();
-                self.buffer.handle_taken(self.now, &ranges, counts, &mut self.stats);
-                return Ok(None);
-            }
-            Asked::Commit(ticket) => {
-                self.buffer.handle_commit(self.now, ticket, &self.stats);
-                ticket
-            }
+        if self.is_over() {
+            return Err(RequestError::Closed);
+        }
+        let acks = self.acks();
+        let Self { now, desk, closing, buffer, stats, .. } = self;
+        match desk.handle(*now, request, closing.as_mut(), acks, buffer, stats)? {
+            Asked::Nothing(ticket) => Ok(ticket),
             Asked::Move(ticket, to) => {
                 self.on_move(ticket, to);
-                ticket
+                Ok(Some(ticket))
             }
             Asked::Close(ticket, deadline) => {
                 self.on_close(ticket, deadline);
-                ticket
+                Ok(Some(ticket))
             }
-        };
-        Ok(Some(ticket))
+        }
     }
 
     fn on_move(&mut self, ticket: Ticket, to: Start) {

@@ -19,24 +19,15 @@ impl Kafka {
             while let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.outgoing.len() <= UNREAD) {
                 let node = peer.node;
                 let Some(frame) = peer.next_frame() else { break };
-                let appended = self.ends();
                 if !self.serve(id, node, frame)
                     && let Some(peer) = self.peers.get_mut(&id)
                 {
                     peer.broken = true;
                 }
-                if self.ends() != appended {
-                    self.rouse();
-                }
                 self.look_after(id);
             }
             self.say(id);
         }
-    }
-
-    /// Grows with each record and each topic.
-    fn ends(&self) -> (u64, usize) {
-        (self.written, self.topics.names().count())
     }
 
     /// The commands for what became of a peer.

@@ -11,9 +11,9 @@
 //! order, one at a time: while a fetch waits for records, nothing else of its connection is looked
 //! at, as a real broker does it. After each event, those fetches are looked after.
 //!
-//! Answers are those of Apache Kafka 4.3. Not modelled yet: groups and their offsets, so ApiVersions doesn't name these requests; transactions, but for
-//! markers that a test writes; racks, quotas and authorization. Replicas have at once what their
-//! leader has.
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: groups and their offsets, so ApiVersions
+//! doesn't name these requests; transactions, but for markers that a test writes; racks, quotas and
+//! authorization; facts, but for what was appended. Replicas have at once what their leader has.
 //!
 //! **Invariant:** same events, same commands, facts and bytes.
 //!
@@ -73,8 +73,6 @@ pub struct Kafka {
     restless: BTreeSet<PeerId>,
     watched: Vec<Place>,
     facts: Vec<Fact>,
-    /// Batches that were written.
-    written: u64,
     /// Where bytes for a peer that is no more go.
     nowhere: BytesMut,
 }
@@ -93,7 +91,6 @@ impl Kafka {
             restless: BTreeSet::new(),
             watched: Vec::new(),
             facts: Vec::new(),
-            written: 0,
             nowhere: BytesMut::new(),
         }
     }
@@ -128,7 +125,6 @@ impl Kafka {
         let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
         let epoch = partition.epoch;
         let first = partition.log.append(records, epoch)?;
-        self.written += 1;
         let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index);
         if let Some(shard) = shard.and_then(|shard| u32::try_from(shard).ok()) {
             let offsets = partition.log.offsets(first).filter_map(|offset| u64::try_from(offset).ok());

@@ -60,4 +60,4 @@ fn at(id: i32) -> Option<usize> {
 }
 
 /// Brokers of one cluster at most.
-const NODES_MAX: usize = 100;
+const NODES_MAX: usize = 1_000;

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tidegate_core::kafka::is_topic_name;
 use tidegate_core::kafka::wire::{
     ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, CreateTopicsRequest,
     CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest, FetchResponse,
@@ -136,12 +137,12 @@ impl Kafka {
     }
 
     fn describe(&mut self, name: &str, id: Uuid, create: bool) -> MetadataResponseTopic {
-        if create && id == Uuid::ZERO && is_legal(name) {
+        if create && id == Uuid::ZERO && is_topic_name(name.as_bytes()) {
             self.create_topic(name, self.config.partitions);
         }
         let Some(known) = self.topics.name_of(id, name).map(str::to_owned) else {
             let error = match id {
-                Uuid::ZERO if !is_legal(name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                Uuid::ZERO if !is_topic_name(name.as_bytes()) => ErrorCode::INVALID_TOPIC_EXCEPTION,
                 Uuid::ZERO => ErrorCode::UNKNOWN_TOPIC_OR_PARTITION,
                 _ => ErrorCode::UNKNOWN_TOPIC_ID,
             };
@@ -177,7 +178,7 @@ impl Kafka {
         for topic in &request.topics {
             let count = if topic.num_partitions < 0 { self.config.partitions } else { topic.num_partitions };
             let error = match () {
-                () if !is_legal(&topic.name) => ErrorCode::INVALID_TOPIC_EXCEPTION,
+                () if !is_topic_name(topic.name.as_bytes()) => ErrorCode::INVALID_TOPIC_EXCEPTION,
                 () if self.topics.get(&topic.name).is_some() => ErrorCode::TOPIC_ALREADY_EXISTS,
                 () if !(1..=PARTITIONS_MAX).contains(&count) => ErrorCode::INVALID_PARTITIONS,
                 () => ErrorCode::NONE,
@@ -313,12 +314,6 @@ impl Kafka {
         });
         OffsetForLeaderEpochResponse { topics: topics.collect(), ..Default::default() }
     }
-}
-
-/// As Kafka's `Topic.validate` has it.
-fn is_legal(name: &str) -> bool {
-    let legal = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    (1..=249).contains(&name.len()) && name != "." && name != ".." && name.bytes().all(legal)
 }
 
 /// Partitions of one topic at most.

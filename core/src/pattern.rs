@@ -101,8 +101,14 @@ impl Pattern {
     }
 }
 
-/// As Kafka's `Topic.validate` has it.
-pub(super) fn is_topic_name(name: &[u8]) -> bool {
+/// Whether a topic of Kafka can have this name: 1 to 249 of `a-z`, `A-Z`, `0-9`, `.`, `_` and `-`, not
+/// `.` or `..` alone (`org.apache.kafka.common.internals.Topic`).
+///
+/// ```
+/// # use tidegate_core::kafka::is_topic_name;
+/// assert!(is_topic_name(b"orders.v1") && !is_topic_name(b"..") && !is_topic_name(b"a b"));
+/// ```
+pub fn is_topic_name(name: &[u8]) -> bool {
     let legal = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     (1..=249).contains(&name.len()) && name != b"." && name != b".." && name.iter().all(legal)
 }
