@@ -23,6 +23,7 @@
 //! **Invariant:** a peer's requests are answered in order.
 
 mod config;
+mod coordinator;
 mod drive;
 mod fetch;
 mod log;
@@ -39,7 +40,7 @@ use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
 use tidegate_core::{Instant, SeqNo};
 
-pub use config::Config;
+pub use config::{Config, ConsumerGroups, Release};
 
 use crate::broker::{BrokerCommand, Fact, PeerId};
 use fetch::Sessions;
@@ -119,6 +120,12 @@ impl Kafka {
         }
         let batch = builder.build().ok()?;
         self.append(name, index, batch.into())
+    }
+
+    /// Gives a topic more partitions, up to this many in all; false if there is no such topic, or it
+    /// has as many.
+    pub fn add_partitions(&mut self, name: &str, partitions: i32) -> bool {
+        self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive())
     }
 
     fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
