@@ -1,5 +1,7 @@
 //! What a model Kafka is set up as.
 
+use std::time::Duration;
+
 /// What a model Kafka is set up as.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,6 +21,21 @@ pub struct Config {
     /// Fetch sessions of one broker, above which the oldest is forgotten
     /// (`max.incremental.fetch.session.cache.slots`). Default 1,000.
     pub sessions: usize,
+    /// How long a broker loads the groups that it begins to coordinate; meanwhile it answers
+    /// COORDINATOR_LOAD_IN_PROGRESS. Default 0: it has them at once.
+    pub coordinator_load: Duration,
+    /// How long an empty classic group waits for more members, from the first one on
+    /// (`group.initial.rebalance.delay.ms`, 3 s in Kafka). Default 0, as tests set it.
+    pub initial_rebalance_delay: Duration,
+    /// The shortest session of a classic member (`group.min.session.timeout.ms`). Default 6 s.
+    pub session_timeout_min: Duration,
+    /// The longest session of a classic member (`group.max.session.timeout.ms`). Default 30 min.
+    pub session_timeout_max: Duration,
+    /// Members of a classic group at most (`group.max.size`). Default 2,147,483,647.
+    pub group_max_size: usize,
+    /// Most UTF-16 units of the metadata that is committed with an offset
+    /// (`offset.metadata.max.bytes`). Default 4,096.
+    pub offset_metadata_max: usize,
 }
 
 impl Default for Config {
@@ -31,6 +48,12 @@ impl Default for Config {
             unix_ms_at_origin: 1_700_000_000_000,
             partitions: 1,
             sessions: 1_000,
+            coordinator_load: Duration::ZERO,
+            initial_rebalance_delay: Duration::ZERO,
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(30 * 60),
+            group_max_size: 2_147_483_647,
+            offset_metadata_max: 4_096,
         }
     }
 }
