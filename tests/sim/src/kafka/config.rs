@@ -21,6 +21,23 @@ pub struct Config {
     /// Fetch sessions of one broker, above which the oldest is forgotten
     /// (`max.incremental.fetch.session.cache.slots`). Default 1,000.
     pub sessions: usize,
+    /// How long a broker loads the groups that it begins to coordinate; meanwhile it answers
+    /// COORDINATOR_LOAD_IN_PROGRESS. Default 0: it has them at once.
+    pub coordinator_load: Duration,
+    /// How long an empty classic group waits for more members, from the first one on
+    /// (`group.initial.rebalance.delay.ms`, 3 s in Kafka). Default 0, as tests set it.
+    pub initial_rebalance_delay: Duration,
+    /// The shortest session of a classic member (`group.min.session.timeout.ms`). Default 6 s.
+    pub session_timeout_min: Duration,
+    /// The longest session of a classic member (`group.max.session.timeout.ms`). Default 30 min.
+    pub session_timeout_max: Duration,
+    /// Members of a classic group at most (`group.max.size`). Default 2,147,483,647.
+    pub group_max_size: usize,
+    /// Most UTF-16 units of the metadata that is committed with an offset
+    /// (`offset.metadata.max.bytes`). Default 4,096.
+    pub offset_metadata_max: usize,
+    /// Whose rules hold where releases differ. Default [`Release::V4_3`].
+    pub release: Release,
     /// Consumer groups of the new protocol (KIP-848).
     pub consumer_groups: ConsumerGroups,
 }
@@ -38,8 +55,6 @@ pub enum Release {
 /// How consumer groups of the new protocol (KIP-848) are kept.
 #[derive(Clone, Debug)]
 pub struct ConsumerGroups {
-    /// Whose rules hold. Default [`Release::V4_3`].
-    pub release: Release,
     /// After how long without a heartbeat a member is out (`group.consumer.session.timeout.ms`).
     /// Default 45 s.
     pub session_timeout: Duration,
@@ -57,7 +72,6 @@ pub struct ConsumerGroups {
 impl Default for ConsumerGroups {
     fn default() -> Self {
         Self {
-            release: Release::V4_3,
             session_timeout: Duration::from_secs(45),
             heartbeat_interval: Duration::from_secs(5),
             max_size: usize::MAX,
@@ -77,6 +91,13 @@ impl Default for Config {
             unix_ms_at_origin: 1_700_000_000_000,
             partitions: 1,
             sessions: 1_000,
+            coordinator_load: Duration::ZERO,
+            initial_rebalance_delay: Duration::ZERO,
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(30 * 60),
+            group_max_size: 2_147_483_647,
+            offset_metadata_max: 4_096,
+            release: Release::V4_3,
             consumer_groups: ConsumerGroups::default(),
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidegate_core::Instant;
 use tidegate_core::kafka::wire::{ConsumerGroupHeartbeatRequest as Request, ErrorCode};
 
-use super::{Spot, Why};
+use super::Spot;
 
 /// Where a member stands (`MemberState` in Apache Kafka).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,15 @@ pub(super) enum State {
     UnrevokedPartitions,
     /// Others have still to let go of something that it shall have.
     UnreleasedPartitions,
+}
+
+/// What a member has to do in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Deadline {
+    /// A heartbeat.
+    Session,
+    /// To let go of what it was told.
+    Revocation,
 }
 
 /// See the [module](self).
@@ -115,8 +124,8 @@ impl Member {
     }
 
     /// When it is out unless it does something, and what for.
-    pub(super) fn deadlines(&self) -> impl Iterator<Item = (Instant, Why)> {
-        let session = self.session_until.map(|at| (at, Why::Expired));
-        session.into_iter().chain(self.rebalance_until.map(|(at, _)| (at, Why::Fenced)))
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = (Instant, Deadline)> {
+        let session = self.session_until.map(|at| (at, Deadline::Session));
+        session.into_iter().chain(self.rebalance_until.map(|(at, _)| (at, Deadline::Revocation)))
     }
 }

@@ -28,6 +28,7 @@
 
 mod assignor;
 mod checks;
+mod classic;
 mod member;
 mod order;
 mod patterns;
@@ -46,9 +47,10 @@ use tidegate_core::kafka::wire::{
     ConsumerGroupHeartbeatRequest as Request, ConsumerGroupHeartbeatResponse as Response, ErrorCode, Uuid,
 };
 
+use crate::broker::Lost;
 use crate::kafka::config::{ConsumerGroups, Release};
 use crate::kafka::topics::Topics;
-use member::{Member, State};
+use member::{Deadline, Member, State};
 use patterns::Resolved;
 pub(in crate::kafka) use request::refusal;
 
@@ -60,21 +62,6 @@ pub(in crate::kafka) const LEAVES: i32 = -1;
 /// The member epoch with which a static member leaves for a while.
 pub(in crate::kafka) const LEAVES_FOR_NOW: i32 = -2;
 
-/// Why a member got, or no longer has, a partition.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(in crate::kafka) enum Why {
-    /// The group's plan.
-    Rebalanced,
-    /// It left.
-    Left,
-    /// Its session ended.
-    Expired,
-    /// It did not let go in time, so it is out.
-    Fenced,
-    /// A static member took its place.
-    Replaced,
-}
-
 /// A partition changed hands, as the coordinator sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::kafka) struct Change {
@@ -82,9 +69,8 @@ pub(in crate::kafka) struct Change {
     pub(in crate::kafka) spot: Spot,
     /// The member's epoch.
     pub(in crate::kafka) epoch: i32,
-    /// It owns it now; else it does no longer.
-    pub(in crate::kafka) owns: bool,
-    pub(in crate::kafka) why: Why,
+    /// `None`: it owns it now.
+    pub(in crate::kafka) lost: Option<Lost>,
 }
 
 /// See the [module](self).
@@ -115,14 +101,14 @@ pub(in crate::kafka) struct ConsumerGroup {
 
 impl ConsumerGroup {
     /// A group without members.
-    pub(in crate::kafka) fn new(config: &ConsumerGroups) -> Self {
-        // Since 4.3 a group begins at epoch 1, whose target is empty (KAFKA-19862).
-        let first = match config.release {
+    pub(in crate::kafka) fn new(release: Release) -> Self {
+        // Since 4.3 a group begins at epoch 1, whose target is empty.
+        let first = match release {
             Release::V4_2 => 0,
             Release::V4_3 => 1,
         };
         Self {
-            release: config.release,
+            release,
             epoch: first,
             target_epoch: first,
             targeted_at: None,
@@ -199,7 +185,7 @@ impl ConsumerGroup {
         self.reconcile(now, &mut member, changed, request, topics);
         member.session_until = Some(now + config.session_timeout);
         let response = self.answer(&before, &member, request, config);
-        self.put(member, Why::Rebalanced);
+        self.put(member, Lost::Rebalanced);
         self.resolve_patterns(now, unknown_pattern, topics, config);
         Ok(response)
     }
@@ -260,14 +246,14 @@ impl ConsumerGroup {
             && let Some(gone) = self.members.get(&former).cloned()
         {
             let target = self.targets.remove(&former).unwrap_or_default();
-            self.remove(&gone, Why::Replaced);
+            self.remove(&gone, Lost::Fenced);
             self.targets.insert(member.id.clone(), target);
         }
         if !self.members.contains_key(&member.id) {
             self.joins += 1;
             member.joined = self.joins;
         }
-        self.put(member.clone(), Why::Replaced);
+        self.put(member.clone(), Lost::Fenced);
         if given_up {
             self.patterns.remove(&before.pattern);
         }
@@ -289,9 +275,9 @@ impl ConsumerGroup {
             member.pending.clear();
             // Whoever comes in its place commits with an epoch that counts from anew.
             member.assigned.values_mut().for_each(|epoch| *epoch = 0);
-            self.put(member, Why::Left);
+            self.put(member, Lost::Left);
         } else {
-            self.fence(&member, Why::Left, topics);
+            self.fence(&member, Lost::Left, topics);
         }
         Ok(Response {
             member_id: Some(request.member_id.clone()),
@@ -301,7 +287,7 @@ impl ConsumerGroup {
     }
 
     /// A member is out, whatever it had is free, and the group is another one.
-    fn fence(&mut self, member: &Member, why: Why, topics: &Topics) {
+    fn fence(&mut self, member: &Member, why: Lost, topics: &Topics) {
         self.remove(member, why);
         if self.members_with(&member.pattern) == 0 {
             self.patterns.remove(&member.pattern);
@@ -310,7 +296,7 @@ impl ConsumerGroup {
         self.epoch += 1;
     }
 
-    fn remove(&mut self, member: &Member, why: Why) {
+    fn remove(&mut self, member: &Member, why: Lost) {
         self.members.remove(&member.id);
         self.targets.remove(&member.id);
         if let Some(instance) = &member.instance {
@@ -318,30 +304,24 @@ impl ConsumerGroup {
         }
         for spot in member.owned() {
             self.owners.remove(spot);
-            self.changes.push(Change {
-                member: member.id.clone(),
-                spot: *spot,
-                epoch: member.epoch,
-                owns: false,
-                why,
-            });
+            let (member, epoch) = (member.id.clone(), member.epoch);
+            self.changes.push(Change { member, spot: *spot, epoch, lost: Some(why) });
         }
     }
 
     /// The member is as it is given here; what it owns follows.
-    fn put(&mut self, member: Member, why: Why) {
+    fn put(&mut self, member: Member, why: Lost) {
         let had: BTreeSet<Spot> =
             self.members.get(&member.id).map(|was| was.owned().copied().collect()).unwrap_or_default();
         let has: BTreeSet<Spot> = member.owned().copied().collect();
-        let change =
-            |spot: Spot, owns| Change { member: member.id.clone(), spot, epoch: member.epoch, owns, why };
+        let change = |spot, lost| Change { member: member.id.clone(), spot, epoch: member.epoch, lost };
         for spot in had.difference(&has) {
             self.owners.remove(spot);
-            self.changes.push(change(*spot, false));
+            self.changes.push(change(*spot, Some(why)));
         }
         for spot in has.difference(&had) {
             self.owners.insert(*spot, member.id.clone());
-            self.changes.push(change(*spot, true));
+            self.changes.push(change(*spot, None));
         }
         if let Some(instance) = &member.instance {
             self.statics.insert(instance.clone(), member.id.clone());
@@ -356,22 +336,36 @@ impl ConsumerGroup {
 
     /// Members whose time is over are out.
     pub(in crate::kafka) fn pass_time(&mut self, now: Instant, topics: &Topics) {
-        while let Some((at, id, why)) = self
+        while let Some((at, id, what)) = self
             .members
             .values()
-            .flat_map(|member| member.deadlines().map(|(at, why)| (at, member.id.clone(), why)))
+            .flat_map(|member| member.deadlines().map(|(at, what)| (at, member.id.clone(), what)))
             .min_by_key(|(at, ..)| *at)
             && at <= now
         {
             let Some(member) = self.members.get_mut(&id) else { return };
             // Who moved on since, or left for a while, is not out.
-            if why == Why::Fenced && member.rebalance_until.is_none_or(|(_, epoch)| epoch != member.epoch) {
+            if what == Deadline::Revocation
+                && member.rebalance_until.is_none_or(|(_, epoch)| epoch != member.epoch)
+            {
                 member.rebalance_until = None;
                 continue;
             }
             let member = member.clone();
-            self.fence(&member, why, topics);
+            self.fence(&member, Lost::Expired, topics);
         }
+    }
+
+    /// Another coordinator has loaded the group: all was written, but for the times. From when on
+    /// they count; `None`: nobody coordinates it.
+    pub(in crate::kafka) fn reload(&mut self, from: Option<Instant>, config: &ConsumerGroups) {
+        for member in self.members.values_mut() {
+            let revokes = from.filter(|_| member.state == State::UnrevokedPartitions);
+            member.session_until = from.map(|from| from + config.session_timeout);
+            member.rebalance_until = revokes.map(|from| (from + member.rebalance_timeout, member.epoch));
+        }
+        // What it knew of the topics was not.
+        self.looked_at = None;
     }
 }
 

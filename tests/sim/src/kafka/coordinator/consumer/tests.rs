@@ -16,12 +16,11 @@ type Answer = (i32, Option<Vec<(char, i32)>>);
 
 impl World {
     fn new(release: Release) -> Self {
-        let config =
-            ConsumerGroups { release, assignment_interval: Duration::ZERO, ..ConsumerGroups::default() };
+        let config = ConsumerGroups { assignment_interval: Duration::ZERO, ..ConsumerGroups::default() };
         let mut topics = Topics::default();
         topics.create("a", 3, 1, &[1]);
         topics.create("b", 2, 1, &[1]);
-        Self { group: ConsumerGroup::new(&config), topics, config, now: Instant::from_nanos(1) }
+        Self { group: ConsumerGroup::new(release), topics, config, now: Instant::from_nanos(1) }
     }
 
     fn send(&mut self, request: &Request) -> Result<Answer, ErrorCode> {
@@ -168,9 +167,8 @@ fn time_outs_put_members_out() {
     assert!(!world.group.is_empty());
     world.pass(1);
     assert!(world.group.is_empty());
-    let why: Vec<Why> =
-        world.group.take_changes().iter().filter(|one| !one.owns).map(|one| one.why).collect();
-    assert_eq!(why, [[Why::Fenced; 3], [Why::Expired; 3]].concat());
+    let lost = world.group.take_changes().into_iter().filter_map(|change| change.lost);
+    assert_eq!(lost.collect::<Vec<_>>(), [Lost::Expired; 6]);
 }
 
 #[test]
