@@ -1,0 +1,66 @@
+//! The model Kafka against reality: the same random dialogues, the same answers, with brokers of both
+//! releases.
+//!
+//! `TIDEGATE_MODEL_REQUESTS` is how many each release is asked (3,000 unless set), `TIDEGATE_SEED`
+//! another sequence of them:
+//!
+//! ```text
+//! TIDEGATE_MODEL_REQUESTS=100000 cargo test --release -p tidegate-live --test model_kafka -- --nocapture
+//! ```
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests a panic with its line is the report")]
+
+#[allow(unreachable_pub, reason = "a test executable has no outside")]
+#[path = "model_kafka/mod.rs"]
+mod rig;
+
+use std::time::Instant;
+
+use rig::{Dialogue, Generator, Model, Real, Sides, Tally};
+use tidegate_live::kafka::{Version, unique};
+use tidegate_sim::Tape;
+
+/// Requests of one dialogue.
+const DIALOGUE: u32 = 120;
+
+#[test]
+fn the_model_answers_as_4_3_does() {
+    compare(Version::Newest);
+}
+
+#[test]
+fn the_model_answers_as_4_2_does() {
+    compare(Version::Old);
+}
+
+/// Dialogues until there were this many answers.
+fn compare(version: Version) {
+    let requests = number("TIDEGATE_MODEL_REQUESTS", 3_000);
+    let seed = number("TIDEGATE_SEED", 1);
+    let real = Real::start(version);
+    let model = Model::new(version, real.port());
+    let mut sides = Sides { real, model };
+    let started = Instant::now();
+    let mut tally = Tally::default();
+    let mut tape = Tape::from_seed(seed);
+    while tally.answers < requests {
+        let own = tape.below(u64::MAX);
+        tally.dialogues += 1;
+        let mut generator = Generator::new(Tape::from_seed(own), unique("d"), DIALOGUE);
+        if let Err(difference) = Dialogue::run(&mut sides, &mut generator, &mut tally) {
+            drop(sides);
+            panic!(
+                "a difference in dialogue {} of seed {seed} with {version:?}:\n{difference}",
+                tally.dialogues
+            );
+        }
+    }
+    println!("{version:?}, seed {seed}, {:.1} s", started.elapsed().as_secs_f64());
+    println!("{tally}");
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is a number, not {text:?}")),
+        Err(_) => default,
+    }
+}

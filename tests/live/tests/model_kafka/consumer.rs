@@ -1,0 +1,184 @@
+//! Heartbeats of the new protocol's members (KIP-848).
+
+use std::collections::BTreeMap;
+
+use tidegate_core::kafka::wire::{
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatRequestTopicPartitions as Owned, ErrorCode, Uuid,
+};
+
+use super::ask::{Answer, Ask};
+use super::generate::Generator;
+
+/// Members at most.
+const MEMBERS: usize = 5;
+
+/// A member as it sees itself.
+#[derive(Clone, Debug)]
+pub struct ConsumerMember {
+    pub id: String,
+    pub instance: Option<String>,
+    /// 0: it is to join.
+    pub epoch: i32,
+    /// What it says that it owns.
+    owned: BTreeMap<Uuid, Vec<i32>>,
+    /// What it was told to own.
+    assigned: BTreeMap<Uuid, Vec<i32>>,
+}
+
+impl Generator {
+    pub(super) fn consumer_ask(&mut self) -> Ask {
+        if self.consumers.len() < MEMBERS && (self.consumers.is_empty() || self.tape.chance(6)) {
+            self.made += 1;
+            let instance = self.tape.chance(4).then(|| format!("s{}", self.tape.below(2)));
+            // Of any shape, as the order of members hangs on it.
+            let id = format!("c{}-{}", self.made, self.tape.below(1_000_000));
+            let (owned, assigned) = (BTreeMap::new(), BTreeMap::new());
+            self.consumers.push(ConsumerMember { id, instance, epoch: 0, owned, assigned });
+        }
+        let at = self.index(self.consumers.len());
+        let group_id = if self.tape.chance(30) { self.classic_group() } else { self.consumer_group() };
+        let joins = self.consumers[at].epoch == 0;
+        let choice = self.tape.below(40);
+        let mut version = self.version(0, 1);
+        let member = self.consumers[at].clone();
+        let mut request = ConsumerGroupHeartbeatRequest {
+            group_id,
+            member_id: member.id.clone(),
+            member_epoch: member.epoch,
+            instance_id: member.instance.clone().filter(|_| joins || !self.tape.chance(8)),
+            ..Default::default()
+        };
+        if joins {
+            self.wants(&mut request, version);
+            request.rebalance_timeout_ms = 60_000;
+            request.topic_partitions = Some(Vec::new());
+            if version == 0 && self.tape.chance(2) {
+                request.member_id.clear();
+            }
+        } else {
+            request.topic_partitions = match self.tape.below(8) {
+                0 | 1 => None,
+                // Not yet let go of.
+                2 => Some(owned(&member.owned)),
+                _ => {
+                    self.consumers[at].owned = member.assigned.clone();
+                    Some(owned(&member.assigned))
+                }
+            };
+        }
+        match choice {
+            0 => request.member_epoch = -1,
+            1 if member.instance.is_some() => request.member_epoch = -2,
+            2 => request.member_epoch += 1,
+            3 | 4 => request.member_epoch -= 1,
+            5 => request.member_id = "nobody".into(),
+            6 | 7 => self.wants(&mut request, version),
+            // All of it, as after a lost answer.
+            8 | 9 => {
+                self.wants(&mut request, version);
+                request.rebalance_timeout_ms = 60_000;
+                request.topic_partitions = Some(owned(&member.assigned));
+            }
+            10 => request = self.wrong(request),
+            11 => {
+                request.member_epoch = 0;
+                request.rebalance_timeout_ms = 60_000;
+                request.topic_partitions = Some(Vec::new());
+                self.wants(&mut request, version);
+            }
+            _ => {}
+        }
+        if request.subscribed_topic_regex.is_some() {
+            version = 1;
+        }
+        Ask::ConsumerGroupHeartbeat(version, request)
+    }
+
+    /// What it wants: topics by name, or by a pattern.
+    fn wants(&mut self, request: &mut ConsumerGroupHeartbeatRequest, version: i16) {
+        let names: Vec<String> = self.topics.iter().map(|topic| topic.name.clone()).collect();
+        let mut wanted: Vec<String> = names.iter().filter(|_| !self.tape.chance(4)).cloned().collect();
+        if self.tape.chance(10) {
+            wanted.push(format!("{}-none", self.simple_group()));
+        }
+        request.subscribed_topic_names = Some(wanted);
+        if version >= 1 && !request.member_id.is_empty() && self.tape.chance(12) {
+            let begin = names[0].trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
+            let pattern = match self.tape.below(5) {
+                0 => format!("{begin}[01]"),
+                1 => String::new(),
+                2 => "[".into(),
+                3 => format!("{begin}0|nothing"),
+                _ => format!("{begin}.*"),
+            };
+            request.subscribed_topic_regex = Some(pattern);
+            if self.tape.chance(2) {
+                request.subscribed_topic_names = self.tape.chance(2).then(Vec::new);
+            }
+        }
+        if self.tape.chance(5) {
+            let assignor = ["uniform", "range", "uniform", "range", "sticky"][self.index(5)];
+            request.server_assignor = Some(assignor.into());
+        }
+    }
+
+    /// What no broker takes.
+    fn wrong(&mut self, request: ConsumerGroupHeartbeatRequest) -> ConsumerGroupHeartbeatRequest {
+        match self.tape.below(7) {
+            0 => ConsumerGroupHeartbeatRequest { member_epoch: -3, ..request },
+            1 => ConsumerGroupHeartbeatRequest { member_epoch: -2, instance_id: None, ..request },
+            2 => ConsumerGroupHeartbeatRequest { member_id: String::new(), ..request },
+            3 => ConsumerGroupHeartbeatRequest { group_id: String::new(), ..request },
+            4 => ConsumerGroupHeartbeatRequest { instance_id: Some(String::new()), ..request },
+            5 => ConsumerGroupHeartbeatRequest { rack_id: Some(String::new()), ..request },
+            _ => ConsumerGroupHeartbeatRequest { member_epoch: 0, rebalance_timeout_ms: -1, ..request },
+        }
+    }
+
+    pub(super) fn consumer_answered(&mut self, ask: &Ask, answer: &Answer) {
+        let (Ask::ConsumerGroupHeartbeat(_, request), Answer::ConsumerGroupHeartbeat(answer)) = (ask, answer)
+        else {
+            return;
+        };
+        let joining = request.member_id.is_empty();
+        let found = self.consumers.iter_mut().find(|one| {
+            if joining {
+                one.epoch == 0 && one.instance == request.instance_id
+            } else {
+                one.id == request.member_id
+            }
+        });
+        let Some(member) = found else { return };
+        match ErrorCode(answer.error_code) {
+            ErrorCode::NONE => {
+                if let Some(id) = answer.member_id.as_ref().filter(|id| id.starts_with('@')) {
+                    member.id.clone_from(id);
+                }
+                member.epoch = answer.member_epoch.max(0);
+                if request.member_epoch <= 0 {
+                    member.owned.clear();
+                    member.assigned.clear();
+                }
+                if let Some(assignment) = &answer.assignment {
+                    let topics = assignment.topic_partitions.iter();
+                    member.assigned = topics.map(|one| (one.topic_id, one.partitions.clone())).collect();
+                }
+            }
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_MEMBER_EPOCH => {
+                member.epoch = 0;
+                member.owned.clear();
+                member.assigned.clear();
+            }
+            // Another has its place: it is another member from now on.
+            ErrorCode::FENCED_INSTANCE_ID => {
+                let id = member.id.clone();
+                self.consumers.retain(|one| one.id != id);
+            }
+            _ => {}
+        }
+    }
+}
+
+fn owned(spots: &BTreeMap<Uuid, Vec<i32>>) -> Vec<Owned> {
+    spots.iter().map(|(id, parts)| Owned { topic_id: *id, partitions: parts.clone() }).collect()
+}
