@@ -22,6 +22,12 @@ pub struct Sides {
     pub model: Model,
 }
 
+/// The last lines of a dialogue that a report has.
+const TOLD: usize = 60;
+
+/// The first differences of an answer that a report has.
+const FIELDS: usize = 8;
+
 /// A dialogue that goes on.
 #[derive(Debug)]
 pub struct Dialogue<'a> {
@@ -48,7 +54,11 @@ impl<'a> Dialogue<'a> {
             Dialogue { sides, model_names, real_names, correlation: 0, waiting, lines: Vec::new() };
         while let Some((connection, ask)) = generator.next(&dialogue.busy()) {
             let talked = dialogue.ask(connection, ask, generator, tally);
-            talked.map_err(|what| format!("{}\n{what}", dialogue.lines.join("\n")))?;
+            let told = |what| {
+                let from = dialogue.lines.len().saturating_sub(TOLD);
+                format!("{}\n{what}", dialogue.lines[from..].join("\n"))
+            };
+            talked.map_err(told)?;
         }
         Ok(())
     }
@@ -116,11 +126,9 @@ fn compare(ask: &Ask, model: &Answer, real: &Answer) -> Result<(), String> {
     if model == real {
         return Ok(());
     }
-    let (model, real) = (format!("{model:#?}"), format!("{real:#?}"));
-    let lines = model.lines().zip(real.lines()).filter(|(model, real)| model != real);
-    let lines: Vec<String> = lines
-        .take(12)
-        .map(|(model, real)| format!("  model {}\n  real  {}", model.trim(), real.trim()))
-        .collect();
-    Err(format!("asked {ask:#?}\n\nmodel {model}\n\nreal {real}\n\n{}", lines.join("\n")))
+    let (model, real) = (format!("{model:?}"), format!("{real:?}"));
+    let fields = model.split(", ").zip(real.split(", ")).filter(|(model, real)| model != real);
+    let fields = fields.take(FIELDS).map(|(model, real)| format!("  model {model}\n  real  {real}"));
+    let fields: Vec<String> = fields.collect();
+    Err(format!("asked {ask:?}\nmodel {model}\nreal  {real}\n{}", fields.join("\n")))
 }

@@ -39,7 +39,7 @@ pub fn normal(mut answer: Answer, names: &mut Names) -> Answer {
             one.throttle_time_ms = 0;
             one.error_message = None;
             one.member_id.iter_mut().for_each(|id| names.member(id));
-            for assignment in &mut one.assignment {
+            if let Some(assignment) = &mut one.assignment {
                 assignment.topic_partitions.sort_by_key(|topic| topic.topic_id);
                 assignment.topic_partitions.iter_mut().for_each(|topic| topic.partitions.sort_unstable());
             }

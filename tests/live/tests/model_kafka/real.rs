@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::wire::{
-    CreateTopicsRequest, CreateTopicsRequestTopic, MetadataRequest, MetadataRequestTopic, Request, Uuid,
-    read_response, split_frame, write_request,
+    ConsumerGroupHeartbeatRequest, CreateTopicsRequest, CreateTopicsRequestTopic, ErrorCode,
+    FindCoordinatorRequest, HeartbeatRequest, ListOffsetsRequest, ListOffsetsRequestPartition,
+    ListOffsetsRequestTopic, MetadataRequest, MetadataRequestTopic, Request, Uuid, read_response,
+    split_frame, write_request,
 };
 use tidegate_live::kafka::{Cluster, ClusterOptions, Version};
 
@@ -40,7 +42,20 @@ impl Real {
     pub fn start(version: Version) -> Self {
         let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let cluster = Cluster::with(1, &ClusterOptions { version, settings, ..ClusterOptions::default() });
-        Self { cluster, connections: Vec::new() }
+        let mut real = Self { cluster, connections: Vec::new() };
+        real.connect(1);
+        real.wait_for_coordinator();
+        real
+    }
+
+    /// The topic that keeps groups is made when somebody asks for a coordinator.
+    fn wait_for_coordinator(&mut self) {
+        let find = FindCoordinatorRequest { coordinator_keys: vec!["any".into()], ..Default::default() };
+        let beat = HeartbeatRequest { group_id: "any".into(), member_id: "any".into(), ..Default::default() };
+        tidegate_live::wait::until_true("groups can be used", 3 * PATIENCE, || {
+            let found = self.ask(4, &find).coordinators.iter().all(|one| one.error_code == 0);
+            found && ErrorCode(self.ask(4, &beat).error_code) == ErrorCode::UNKNOWN_MEMBER_ID
+        });
     }
 
     /// Where it listens on loopback.
@@ -120,6 +135,48 @@ impl Real {
                 led.count() == usize::try_from(*count).unwrap()
             })
         });
-        made.into_iter().map(|topic| topic.topic_id).collect()
+        let ids: Vec<Uuid> = made.into_iter().map(|topic| topic.topic_id).collect();
+        self.wait_for_leaders(topics);
+        self.wait_for_groups(topics);
+        ids
+    }
+
+    fn wait_for_leaders(&mut self, topics: &[(String, i32)]) {
+        let partition = |partition_index| ListOffsetsRequestPartition {
+            partition_index,
+            timestamp: -1,
+            ..Default::default()
+        };
+        let topic = |(name, count): &(String, i32)| ListOffsetsRequestTopic {
+            name: name.clone(),
+            partitions: (0..*count).map(partition).collect(),
+        };
+        let request = ListOffsetsRequest {
+            replica_id: -1,
+            topics: topics.iter().map(topic).collect(),
+            ..Default::default()
+        };
+        tidegate_live::wait::until_true("partitions are led", PATIENCE, || {
+            let known = self.ask(5, &request).topics;
+            known.iter().flat_map(|topic| &topic.partitions).all(|one| one.error_code == 0)
+        });
+    }
+
+    /// The coordinator learns of topics by itself: a member of a group that nobody else uses gets all.
+    fn wait_for_groups(&mut self, topics: &[(String, i32)]) {
+        let names: Vec<String> = topics.iter().map(|(name, _)| name.clone()).collect();
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: format!("{}-probe", names[0]),
+            member_id: "probe".into(),
+            rebalance_timeout_ms: 60_000,
+            subscribed_topic_names: Some(names),
+            topic_partitions: Some(Vec::new()),
+            ..Default::default()
+        };
+        let all = topics.iter().map(|(_, count)| usize::try_from(*count).unwrap()).sum::<usize>();
+        tidegate_live::wait::until_true("groups know the topics", PATIENCE, || {
+            let assignment = self.ask(1, &request).assignment.unwrap_or_default();
+            assignment.topic_partitions.iter().map(|topic| topic.partitions.len()).sum::<usize>() == all
+        });
     }
 }

@@ -197,6 +197,7 @@ fn one(
     let mut data = FetchResponsePartitionData {
         partition_index: wanted.partition,
         high_watermark: -1,
+        aborted_transactions: None,
         records: Some(Bytes::new()),
         ..FetchResponsePartitionData::default()
     };
@@ -209,19 +210,21 @@ fn one(
         Ok(partition) => &partition.log,
         Err(error) => return FetchResponsePartitionData { error_code: error.0, ..data },
     };
+    let from = wanted.fetch_offset;
+    let ended = (wanted.last_fetched_epoch >= 0).then(|| log.end_of_epoch(wanted.last_fetched_epoch));
+    let diverged = |(epoch, end): &(i32, i64)| *epoch < wanted.last_fetched_epoch || *end < from;
+    let diverging = ended.flatten().filter(diverged);
+    let out_of_range = from < log.start() || from > log.end();
+    // An epoch that is newer than all is out of range as well.
+    if ended == Some(None) || diverging.is_none() && out_of_range {
+        data.error_code = ErrorCode::OFFSET_OUT_OF_RANGE.0;
+        return data;
+    }
     data.high_watermark = log.end();
     data.last_stable_offset = log.readable(true);
     data.log_start_offset = log.start();
-    let from = wanted.fetch_offset;
-    if wanted.last_fetched_epoch >= 0
-        && let Some((epoch, end_offset)) = log.end_of_epoch(wanted.last_fetched_epoch)
-        && (epoch < wanted.last_fetched_epoch || end_offset < from)
-    {
+    if let Some((epoch, end_offset)) = diverging {
         data.diverging_epoch = FetchResponseEpochEndOffset { epoch, end_offset };
-        return data;
-    }
-    if from < log.start() || from > log.end() {
-        data.error_code = ErrorCode::OFFSET_OUT_OF_RANGE.0;
         return data;
     }
     let room = left.min(usize::try_from(wanted.partition_max_bytes).unwrap_or(0));

@@ -190,6 +190,7 @@ impl Kafka {
         if let Some(partition) = self.topics.partition_mut(name, index) {
             partition.log.truncate(end);
             partition.epoch += 1;
+            partition.log.note_epoch(partition.epoch, partition.log.end());
         }
         self.rouse();
     }

@@ -25,7 +25,9 @@ impl Partition {
         let replicas = replicas.clamp(1, nodes.len().max(1));
         let first = index % nodes.len().max(1);
         let replicas: Vec<i32> = nodes.iter().cycle().skip(first).take(replicas).copied().collect();
-        Self { log: Log::default(), leader: replicas.first().copied(), replicas, epoch: 0 }
+        let mut log = Log::default();
+        log.note_epoch(0, 0);
+        Self { log, leader: replicas.first().copied(), replicas, epoch: 0 }
     }
 }
 
@@ -159,6 +161,7 @@ impl Topics {
                     continue;
                 }
                 (partition.leader, partition.epoch) = (leader, partition.epoch + 1);
+                partition.log.note_epoch(partition.epoch, partition.log.end());
                 moved.push((name.clone(), index));
             }
         }

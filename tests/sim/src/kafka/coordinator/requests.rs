@@ -116,6 +116,10 @@ impl Kafka {
             self.restless.insert(id);
             match answer {
                 Answer::Join(mut response) => {
+                    // Nullable from version 7 on.
+                    if response.error_code != 0 {
+                        response.protocol_name = None;
+                    }
                     if head.version < 7 {
                         response.protocol_name.get_or_insert_default();
                     }
