@@ -20,6 +20,7 @@ pub struct ClassicMember {
     pub generation: i32,
     /// The members that it has to plan for, if it leads.
     plans_for: Vec<String>,
+    leader: String,
     protocol: Option<String>,
     syncs: bool,
     metadata: u64,
@@ -33,6 +34,7 @@ impl ClassicMember {
             instance: None,
             generation: -1,
             plans_for: Vec::new(),
+            leader: String::new(),
             protocol: None,
             syncs: false,
             metadata: 0,
@@ -54,8 +56,10 @@ impl Generator {
         if !waits && (member.syncs && choice < 16 || choice == 4) {
             return (connection, self.sync(&member, group));
         }
+        // Whom a broker makes the leader after one that leaves hangs on ids that it made up.
+        let leads = self.classic.iter().any(|one| one.leader == member.id && one.id != member.id);
         match choice {
-            17 | 18 => (free, self.leave(at, group)),
+            17 | 18 if !leads => (free, self.leave(at, group)),
             _ => (free, self.heartbeat(&member, group)),
         }
     }
@@ -182,6 +186,7 @@ impl Generator {
                         member.generation = answer.generation_id;
                         member.protocol.clone_from(&answer.protocol_name);
                         member.plans_for = answer.members.iter().map(|one| one.member_id.clone()).collect();
+                        member.leader.clone_from(&answer.leader);
                         member.syncs = true;
                     }
                     ErrorCode::MEMBER_ID_REQUIRED => member.id.clone_from(&answer.member_id),
@@ -202,9 +207,12 @@ impl Generator {
                     _ => {}
                 }
             }
-            (Ask::LeaveGroup(_, request), _) => {
-                let mut gone: Vec<&String> = request.members.iter().map(|one| &one.member_id).collect();
-                gone.push(&request.member_id);
+            (Ask::LeaveGroup(version, request), Answer::LeaveGroup(answer)) => {
+                let left = answer.members.iter().filter(|one| one.error_code == 0);
+                let mut gone: Vec<&String> = left.map(|one| &one.member_id).collect();
+                if *version < 3 && answer.error_code == 0 {
+                    gone.push(&request.member_id);
+                }
                 for member in &mut self.classic {
                     if gone.contains(&&member.id) {
                         let metadata = member.metadata;

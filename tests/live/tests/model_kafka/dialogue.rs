@@ -12,6 +12,9 @@ use super::{Model, Real, Tally};
 const SILENCE: Duration = Duration::from_millis(25);
 /// Patterns are resolved beside the answer.
 const PATTERNS: Duration = Duration::from_millis(150);
+/// A rebalance of a group that only waits for those who were told an id has no time at all: its end is
+/// a timer's.
+const TIMERS: Duration = Duration::from_millis(15);
 
 /// Both sides.
 #[derive(Debug)]
@@ -93,9 +96,13 @@ impl<'a> Dialogue<'a> {
         for other in 0..self.waiting.len() {
             self.collect(other, generator, tally)?;
         }
-        if matches!(&ask, Ask::ConsumerGroupHeartbeat(_, one) if one.subscribed_topic_regex.is_some()) {
-            std::thread::sleep(PATTERNS);
-        }
+        let pause = match &ask {
+            Ask::ConsumerGroupHeartbeat(_, one) if one.subscribed_topic_regex.is_some() => PATTERNS,
+            Ask::LeaveGroup(..) => TIMERS,
+            _ => return Ok(()),
+        };
+        std::thread::sleep(pause);
+        self.sides.model.pass(pause);
         Ok(())
     }
 

@@ -68,10 +68,7 @@ impl Model {
         if let Ask::Fetch(_, request) = ask
             && self.kafka.outgoing(peer).is_empty()
         {
-            let wait = u64::try_from(request.max_wait_ms).unwrap_or(0);
-            self.now = self.now + Duration::from_millis(wait);
-            self.kafka.handle(self.now, BrokerEvent::Tick);
-            self.settle();
+            self.pass(Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)));
         }
         let mut bytes = BytesMut::from(self.kafka.outgoing(peer));
         let before = bytes.len();
@@ -79,6 +76,13 @@ impl Model {
         self.kafka.handle(self.now, BrokerEvent::Wrote { peer, n: before - bytes.len() });
         self.settle();
         Some(ask.read(frame))
+    }
+
+    /// Time passes.
+    pub fn pass(&mut self, time: Duration) {
+        self.now = self.now + time;
+        self.kafka.handle(self.now, BrokerEvent::Tick);
+        self.settle();
     }
 
     fn settle(&mut self) {

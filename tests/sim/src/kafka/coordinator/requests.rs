@@ -87,7 +87,13 @@ impl Kafka {
     fn on_sync(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {
         let Ok((_, request)) = read_request::<SyncGroupRequest>(frame) else { return false };
         self.park(peer, head);
-        if let Err(error) = self.coordinator.sync(self.now, &self.config, node, peer, request) {
+        // Mandatory from version 5 on.
+        let named = request.protocol_type.is_some() && request.protocol_name.is_some();
+        let synced = match named || head.version < 5 {
+            true => self.coordinator.sync(self.now, &self.config, node, peer, request),
+            false => Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL),
+        };
+        if let Err(error) = synced {
             let refused = SyncGroupResponse { error_code: error.0, ..Default::default() };
             self.coordinator.answers.push((peer, Answer::Sync(refused)));
         }

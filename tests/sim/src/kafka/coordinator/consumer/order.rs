@@ -28,16 +28,21 @@ pub(super) fn members<'a>(
     by_slot(all, |member| string_hash(&member.id))
 }
 
-/// Topics, as a `HashSet` has them.
-pub(super) fn topics(ids: BTreeSet<Uuid>) -> Vec<Uuid> {
-    by_slot(ids.into_iter().collect(), |id| uuid_hash(*id))
+/// Topics, as a `HashSet` has them that is filled from one of their names.
+pub(super) fn topics(named: BTreeMap<&str, Uuid>) -> Vec<Uuid> {
+    let named = by_slot(named.into_iter().collect(), |(name, _)| string_hash(name));
+    by_slot(named.into_iter().map(|(_, id)| id).collect(), |id| uuid_hash(*id))
 }
 
-/// Partitions by topic, as a `HashMap` of `HashSet`s has them.
-pub(super) fn spots(spots: &BTreeSet<Spot>) -> Vec<(Uuid, Vec<i32>)> {
-    let ids = topics(spots.iter().map(|(topic, _)| *topic).collect());
-    let of = |id: Uuid| spots.iter().filter(move |(topic, _)| *topic == id).map(|(_, index)| *index);
-    ids.into_iter().map(|id| (id, by_slot(of(id).collect(), |index| *index))).collect()
+/// Partitions of these topics, as a `HashMap` of `HashSet`s has them.
+pub(super) fn spots(spots: &BTreeSet<Spot>, topics: &[Uuid]) -> Vec<(Uuid, Vec<i32>)> {
+    let of = |id: &Uuid| {
+        let of = spots.iter().filter(|(topic, _)| topic == id).map(|(_, index)| *index);
+        (*id, by_slot(of.collect(), |index| *index))
+    };
+    by_slot(topics.iter().map(of).filter(|(_, indices)| !indices.is_empty()).collect(), |(id, _)| {
+        uuid_hash(*id)
+    })
 }
 
 /// Strings, as a `HashMap` has them.
