@@ -57,24 +57,32 @@ impl Generator {
             return (connection, self.sync(&member, group));
         }
         // Whom a broker makes the leader after one that leaves hangs on ids that it made up.
-        let leads = self.classic.iter().any(|one| one.leader == member.id && one.id != member.id);
+        let others = |one: &ClassicMember| {
+            one.connection != connection && (!one.id.is_empty() || busy[one.connection])
+        };
+        let stays = self.leads(&member.id) && self.classic.iter().any(others);
         match choice {
-            17 | 18 if !leads => (free, self.leave(at, group)),
+            17 | 18 if !stays => (free, self.leave(at, group)),
             _ => (free, self.heartbeat(&member, group)),
         }
     }
 
+    /// Whether anybody was told that it leads.
+    fn leads(&self, id: &str) -> bool {
+        !id.is_empty() && self.classic.iter().any(|one| one.leader == id)
+    }
+
     /// Its own group, or, rarely, the other kind's.
     fn classic_group_or_other(&mut self) -> String {
-        if self.tape.chance(25) { self.consumer_group() } else { self.classic_group() }
+        if self.one_in(25) { self.consumer_group() } else { self.classic_group() }
     }
 
     fn join(&mut self, at: usize, group_id: String) -> Ask {
         // Static members join for the first time with a name; later they keep it.
-        if self.classic[at].id.is_empty() && self.classic[at].instance.is_none() && self.tape.chance(4) {
+        if self.classic[at].id.is_empty() && self.classic[at].instance.is_none() && self.one_in(4) {
             self.classic[at].instance = Some(format!("i{}", self.tape.below(2)));
         }
-        if self.tape.chance(6) {
+        if self.one_in(6) {
             self.classic[at].metadata += 1;
         }
         let member = self.classic[at].clone();
@@ -84,7 +92,7 @@ impl Generator {
             0 => &["roundrobin"],
             1 => &["sticky"],
             2 => &["roundrobin", "range"],
-            3 if self.tape.chance(3) => &[],
+            3 if self.one_in(3) => &[],
             _ => &["range", "roundrobin"],
         };
         let protocol =
@@ -97,11 +105,11 @@ impl Generator {
         };
         let request = JoinGroupRequest {
             group_id,
-            session_timeout_ms: if self.tape.chance(40) { 5 } else { 45_000 },
+            session_timeout_ms: if self.one_in(40) { 5 } else { 45_000 },
             rebalance_timeout_ms: 60_000,
             member_id,
             group_instance_id: member.instance,
-            protocol_type: if self.tape.chance(30) { "connect".into() } else { "consumer".into() },
+            protocol_type: if self.one_in(30) { "connect".into() } else { "consumer".into() },
             protocols: names.iter().map(protocol).collect(),
             reason: None,
         };
@@ -137,7 +145,7 @@ impl Generator {
         let request = HeartbeatRequest {
             group_id,
             generation_id: self.maybe_wrong(member.generation),
-            member_id: if self.tape.chance(20) { "nobody".into() } else { member.id.clone() },
+            member_id: if self.one_in(20) { "nobody".into() } else { member.id.clone() },
             group_instance_id: member.instance.clone(),
         };
         Ask::Heartbeat(version, request)
@@ -158,8 +166,11 @@ impl Generator {
         };
         request.members = match self.tape.below(6) {
             // By an administrator.
-            0 => vec![identity("", &member.instance), identity("nobody", &None)],
-            1 => self.classic.iter().map(|one| identity(&one.id, &one.instance)).collect(),
+            0 if !self.leads(&member.id) => vec![identity("", &member.instance), identity("nobody", &None)],
+            1 => {
+                let others = self.classic.iter().filter(|one| !self.leads(&one.id));
+                others.map(|one| identity(&one.id, &one.instance)).collect()
+            }
             _ => vec![identity(&member.id, &member.instance)],
         };
         Ask::LeaveGroup(version, request)

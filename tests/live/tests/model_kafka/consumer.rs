@@ -15,6 +15,8 @@ const MEMBERS: usize = 5;
 /// A member as it sees itself.
 #[derive(Clone, Debug)]
 pub struct ConsumerMember {
+    /// Its group.
+    pub group: String,
     pub id: String,
     pub instance: Option<String>,
     /// 0: it is to join.
@@ -27,16 +29,27 @@ pub struct ConsumerMember {
 
 impl Generator {
     pub(super) fn consumer_ask(&mut self) -> Ask {
-        if self.consumers.len() < MEMBERS && (self.consumers.is_empty() || self.tape.chance(6)) {
+        if self.consumers.len() < MEMBERS && (self.consumers.is_empty() || self.one_in(6)) {
             self.made += 1;
-            let instance = self.tape.chance(4).then(|| format!("s{}", self.tape.below(2)));
+            let instance = self.one_in(4).then(|| format!("s{}", self.tape.below(2)));
             // Of any shape, as the order of members hangs on it.
             let id = format!("c{}-{}", self.made, self.tape.below(1_000_000));
             let (owned, assigned) = (BTreeMap::new(), BTreeMap::new());
-            self.consumers.push(ConsumerMember { id, instance, epoch: 0, owned, assigned });
+            // The place of an id that a broker makes up is chance in its tables, and with it who gets
+            // what: such a member has a group of its own.
+            let nameless = self.one_in(6);
+            let id = if nameless { String::new() } else { id };
+            let group = if nameless {
+                format!("{}{}", self.consumer_group(), self.made)
+            } else {
+                self.consumer_group()
+            };
+            self.consumers.push(ConsumerMember { group, id, instance, epoch: 0, owned, assigned });
         }
         let at = self.index(self.consumers.len());
-        let group_id = if self.tape.chance(30) { self.classic_group() } else { self.consumer_group() };
+        let own = self.consumers[at].group.clone();
+        let named = !self.consumers[at].id.is_empty();
+        let group_id = if named && self.one_in(30) { self.classic_group() } else { own };
         let joins = self.consumers[at].epoch == 0;
         let choice = self.tape.below(40);
         let mut version = self.version(0, 1);
@@ -45,15 +58,15 @@ impl Generator {
             group_id,
             member_id: member.id.clone(),
             member_epoch: member.epoch,
-            instance_id: member.instance.clone().filter(|_| joins || !self.tape.chance(8)),
+            instance_id: member.instance.clone().filter(|_| joins || !self.one_in(8)),
             ..Default::default()
         };
         if joins {
             self.wants(&mut request, version);
             request.rebalance_timeout_ms = 60_000;
             request.topic_partitions = Some(Vec::new());
-            if version == 0 && self.tape.chance(2) {
-                request.member_id.clear();
+            if !named {
+                version = 0;
             }
         } else {
             request.topic_partitions = match self.tape.below(8) {
@@ -97,12 +110,12 @@ impl Generator {
     /// What it wants: topics by name, or by a pattern.
     fn wants(&mut self, request: &mut ConsumerGroupHeartbeatRequest, version: i16) {
         let names: Vec<String> = self.topics.iter().map(|topic| topic.name.clone()).collect();
-        let mut wanted: Vec<String> = names.iter().filter(|_| !self.tape.chance(4)).cloned().collect();
-        if self.tape.chance(10) {
+        let mut wanted: Vec<String> = names.iter().filter(|_| !self.one_in(4)).cloned().collect();
+        if self.one_in(10) {
             wanted.push(format!("{}-none", self.simple_group()));
         }
         request.subscribed_topic_names = Some(wanted);
-        if version >= 1 && !request.member_id.is_empty() && self.tape.chance(12) {
+        if version >= 1 && !request.member_id.is_empty() && self.one_in(12) {
             let begin = names[0].trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
             let pattern = match self.tape.below(5) {
                 0 => format!("{begin}[01]"),
@@ -112,11 +125,11 @@ impl Generator {
                 _ => format!("{begin}.*"),
             };
             request.subscribed_topic_regex = Some(pattern);
-            if self.tape.chance(2) {
-                request.subscribed_topic_names = self.tape.chance(2).then(Vec::new);
+            if self.one_in(2) {
+                request.subscribed_topic_names = self.one_in(2).then(Vec::new);
             }
         }
-        if self.tape.chance(5) {
+        if self.one_in(5) {
             let assignor = ["uniform", "range", "uniform", "range", "sticky"][self.index(5)];
             request.server_assignor = Some(assignor.into());
         }

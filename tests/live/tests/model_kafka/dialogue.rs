@@ -26,7 +26,7 @@ pub struct Sides {
 }
 
 /// The last lines of a dialogue that a report has.
-const TOLD: usize = 60;
+const TOLD: usize = 400;
 
 /// The first differences of an answer that a report has.
 const FIELDS: usize = 8;

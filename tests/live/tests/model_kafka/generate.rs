@@ -50,7 +50,7 @@ impl Generator {
     /// A dialogue of this many requests. Nothing else has names that begin so.
     pub fn new(mut tape: Tape, name: String, requests: u32) -> Self {
         // Classic, new protocol, offsets, records, coordinators; some of them not at all.
-        let weights = [4, 8, 4, 2, 1].map(|most| if tape.chance(4) { 0 } else { 1 + tape.below(most) });
+        let weights = [4, 8, 4, 2, 1].map(|most| if tape.below(4) == 0 { 0 } else { 1 + tape.below(most) });
         let classic = (1..=CLASSIC).map(ClassicMember::new).collect();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis();
         Self {
@@ -151,13 +151,17 @@ impl Generator {
         i32::try_from(self.tape.below(u64::try_from(bound).unwrap())).unwrap()
     }
 
+    pub(super) fn one_in(&mut self, count: u64) -> bool {
+        self.tape.below(count) == 0
+    }
+
     pub(super) fn index(&mut self, count: usize) -> usize {
         usize::try_from(self.tape.below(count as u64)).unwrap()
     }
 
     /// Mostly the newest, of these versions.
     pub(super) fn version(&mut self, from: i16, to: i16) -> i16 {
-        if self.tape.chance(2) {
+        if self.one_in(2) {
             return to;
         }
         from + i16::try_from(self.tape.below(u64::try_from(to - from).unwrap() + 1)).unwrap()
@@ -170,7 +174,7 @@ impl Generator {
 
     /// A topic, or, rarely, one that isn't there.
     pub(super) fn any_topic(&mut self) -> Topic {
-        if self.tape.chance(25) {
+        if self.one_in(25) {
             return Topic { name: format!("{}-none", self.name), id: Uuid([9; 16]), partitions: 1 };
         }
         self.topic()
@@ -178,6 +182,6 @@ impl Generator {
 
     /// A partition, or, rarely, one that isn't there.
     pub(super) fn partition(&mut self, topic: &Topic) -> i32 {
-        if self.tape.chance(25) { topic.partitions } else { self.below(topic.partitions) }
+        if self.one_in(25) { topic.partitions } else { self.below(topic.partitions) }
     }
 }

@@ -9,6 +9,7 @@
 //! - Racks: the model has none.
 
 use bytes::Bytes;
+use tidegate_core::kafka::wire::FetchResponseTopic;
 
 use super::ask::Answer;
 use super::names::Names;
@@ -64,7 +65,19 @@ pub fn normal(mut answer: Answer, names: &mut Names) -> Answer {
             one.throttle_time_ms = 0;
             names.session(&mut one.session_id);
             one.node_endpoints.iter_mut().for_each(|node| node.rack = None);
-            one.responses.sort_by(|a, b| (&a.topic, a.topic_id).cmp(&(&b.topic, b.topic_id)));
+            // A topic comes as often as its partitions are apart.
+            let mut topics: Vec<FetchResponseTopic> = Vec::new();
+            for topic in std::mem::take(&mut one.responses) {
+                let same = |known: &&mut FetchResponseTopic| {
+                    known.topic == topic.topic && known.topic_id == topic.topic_id
+                };
+                match topics.iter_mut().find(same) {
+                    Some(known) => known.partitions.extend(topic.partitions),
+                    None => topics.push(topic),
+                }
+            }
+            topics.sort_by(|a, b| (&a.topic, a.topic_id).cmp(&(&b.topic, b.topic_id)));
+            one.responses = topics;
             for topic in &mut one.responses {
                 topic.partitions.sort_by_key(|one| one.partition_index);
                 for partition in &mut topic.partitions {

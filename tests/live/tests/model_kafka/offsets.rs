@@ -13,7 +13,7 @@ type Who = (String, String, Option<String>, i32);
 
 impl Generator {
     pub(super) fn offsets_ask(&mut self) -> Ask {
-        if self.tape.chance(2) { self.commit() } else { self.fetch_offsets() }
+        if self.one_in(2) { self.commit() } else { self.fetch_offsets() }
     }
 
     /// A member as it is or nearly, or nobody.
@@ -27,7 +27,7 @@ impl Generator {
                 let at = self.index(self.consumers.len());
                 let member = self.consumers[at].clone();
                 let epoch = self.maybe_wrong(member.epoch);
-                (self.consumer_group(), member.id, member.instance.filter(|_| self.tape.chance(2)), epoch)
+                (member.group, member.id, member.instance.filter(|_| self.one_in(2)), epoch)
             }
             _ => {
                 let at = self.index(CLASSIC);
@@ -87,9 +87,9 @@ impl Generator {
 
     fn fetch_offsets(&mut self) -> Ask {
         let version = self.version(1, 10);
-        let require_stable = version >= 7 && self.tape.chance(2);
+        let require_stable = version >= 7 && self.one_in(2);
         let (group_id, member_id, _, member_epoch) = self.who();
-        let all = version >= 2 && self.tape.chance(4);
+        let all = version >= 2 && self.one_in(4);
         let wanted = self.wanted();
         if version < 8 {
             let topics = wanted.into_iter().map(|(topic, partition_indexes)| OffsetFetchRequestTopic {
@@ -106,7 +106,7 @@ impl Generator {
             partition_indexes,
         });
         let topics = Some(topics.collect::<Vec<_>>()).filter(|_| !all);
-        let named = version >= 9 && !self.tape.chance(3);
+        let named = version >= 9 && !self.one_in(3);
         let first = OffsetFetchRequestGroup {
             group_id,
             member_id: named.then_some(member_id),
@@ -114,7 +114,7 @@ impl Generator {
             topics: topics.clone(),
         };
         let mut groups = vec![first];
-        if self.tape.chance(4) {
+        if self.one_in(4) {
             groups.push(OffsetFetchRequestGroup {
                 group_id: self.simple_group(),
                 topics,

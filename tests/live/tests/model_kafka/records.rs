@@ -47,7 +47,7 @@ impl Generator {
         let topic = self.any_topic();
         let data = ProduceRequestPartitionData { index: self.partition(&topic), records: Some(self.batch()) };
         let request = ProduceRequest {
-            acks: if self.tape.chance(2) { 1 } else { -1 },
+            acks: if self.one_in(2) { 1 } else { -1 },
             timeout_ms: 10_000,
             topic_data: vec![ProduceRequestTopicData {
                 name: if version < 13 { topic.name } else { String::new() },
@@ -75,7 +75,7 @@ impl Generator {
         };
         let request = ListOffsetsRequest {
             replica_id: -1,
-            isolation_level: if version < 2 { 0 } else { i8::from(self.tape.chance(2)) },
+            isolation_level: if version < 2 { 0 } else { i8::from(self.one_in(2)) },
             topics: vec![ListOffsetsRequestTopic { name: topic.name, partitions: vec![partition] }],
             timeout_ms: 1_000,
         };
@@ -108,8 +108,8 @@ impl Generator {
 
     fn fetch(&mut self) -> Ask {
         let mut version = self.version(4, 18);
-        let (mut session_id, mut session_epoch) = (0, if self.tape.chance(2) { 0 } else { -1 });
-        if !self.sessions.is_empty() && self.tape.chance(2) {
+        let (mut session_id, mut session_epoch) = (0, if self.one_in(2) { 0 } else { -1 });
+        if !self.sessions.is_empty() && self.one_in(2) {
             let at = self.index(self.sessions.len());
             let session = self.sessions[at].clone();
             (version, session_id, session_epoch) = (session.version, session.id, session.epoch);
@@ -138,7 +138,7 @@ impl Generator {
             }
         }
         let mut forgotten = Vec::new();
-        if session_epoch > 0 && self.tape.chance(6) {
+        if session_epoch > 0 && self.one_in(6) {
             let topic = self.topic();
             let (name, topic_id) = wire_topic(version, &topic);
             let partitions = vec![self.partition(&topic)];
@@ -148,7 +148,7 @@ impl Generator {
             max_wait_ms: 0,
             min_bytes: 0,
             max_bytes: 1 << 20,
-            isolation_level: i8::from(self.tape.chance(2)),
+            isolation_level: i8::from(self.one_in(2)),
             session_id,
             session_epoch,
             topics,
@@ -163,7 +163,7 @@ impl Generator {
             partition: self.partition(topic),
             current_leader_epoch: if version < 9 { -1 } else { self.leader_epoch() },
             fetch_offset: i64::from(self.below(6)),
-            last_fetched_epoch: if version < 12 || !self.tape.chance(6) { -1 } else { 0 },
+            last_fetched_epoch: if version < 12 || !self.one_in(6) { -1 } else { 0 },
             log_start_offset: -1,
             partition_max_bytes: [1, 150, 1 << 20][self.index(3)],
             ..Default::default()

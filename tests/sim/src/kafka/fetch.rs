@@ -17,14 +17,38 @@ use super::topics::{Place, Topics};
 struct Session {
     epoch: i32,
     partitions: Partitions,
-    /// High watermarks as they were told last.
-    told: BTreeMap<(Uuid, Place), i64>,
-    /// Which partition goes first.
-    turn: usize,
+    /// High watermarks and log starts as they were told last.
+    told: BTreeMap<Key, (i64, i64)>,
 }
 
-/// What is asked for, by topic and partition; topics as they were named.
-type Partitions = BTreeMap<(Uuid, Place), FetchRequestPartition>;
+/// A topic's partition; the topic as it was named.
+type Key = (Uuid, Place);
+
+/// What is asked for, in the order in which it is looked at.
+#[derive(Clone, Debug, Default)]
+struct Partitions(Vec<(Key, FetchRequestPartition)>);
+
+impl Partitions {
+    /// Something new comes last.
+    fn put(&mut self, key: Key, wanted: FetchRequestPartition) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = wanted,
+            None => self.0.push((key, wanted)),
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<FetchRequestPartition> {
+        let at = self.0.iter().position(|(known, _)| known == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Who had records goes last, so that the others have their turn.
+    fn put_last(&mut self, key: &Key) {
+        if let Some(wanted) = self.remove(key) {
+            self.0.push((key.clone(), wanted));
+        }
+    }
+}
 
 /// The sessions of one broker.
 #[derive(Clone, Debug, Default)]
@@ -56,11 +80,11 @@ impl Sessions {
         version: i16,
         most: usize,
     ) -> Result<Pending, ErrorCode> {
-        let mut asked = Partitions::new();
+        let mut asked = Partitions::default();
         for topic in request.topics {
             let id = topic.topic_id;
             for partition in topic.partitions {
-                asked.insert((id, (topic.topic.clone(), partition.partition)), partition);
+                asked.put((id, (topic.topic.clone(), partition.partition)), partition);
             }
         }
         let mut pending = Pending {
@@ -96,13 +120,21 @@ impl Sessions {
                     return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
                 }
                 session.epoch = epoch.checked_add(1).unwrap_or(1);
-                session.partitions.extend(asked);
+                for (key, wanted) in asked.0 {
+                    session.partitions.put(key, wanted);
+                }
                 for topic in request.forgotten_topics_data {
                     for index in topic.partitions {
                         let key = (topic.topic_id, (topic.topic.clone(), index));
                         session.partitions.remove(&key);
                         session.told.remove(&key);
                     }
+                }
+                if session.partitions.0.is_empty() {
+                    // Nothing is left to keep it for.
+                    self.forget(request.session_id);
+                    pending.alone = Some(Partitions::default());
+                    return Ok(pending);
                 }
                 (pending.session, pending.full) = (request.session_id, false);
             }
@@ -126,13 +158,12 @@ impl Sessions {
         nodes: &Nodes,
     ) -> (FetchResponse, Option<usize>) {
         let session = self.by_id.get(&pending.session);
-        let none = Partitions::new();
+        let none = Partitions::default();
         let asked = pending.alone.as_ref().or(session.map(|session| &session.partitions)).unwrap_or(&none);
-        let turn = session.map_or(0, |session| session.turn) % asked.len().max(1);
         let mut response = FetchResponse { session_id: pending.session, ..FetchResponse::default() };
         let (mut left, mut bytes, mut at_once) = (pending.most, 0, false);
         let mut first = true;
-        for (key, wanted) in asked.iter().skip(turn).chain(asked.iter().take(turn)) {
+        for (key, wanted) in &asked.0 {
             let (id, (name, index)) = key;
             let mut data = one(node, topics, *id, name, wanted, pending, left, first);
             let size = data.records.as_ref().map_or(0, Bytes::len);
@@ -142,7 +173,8 @@ impl Sessions {
                 data.error_code != 0 || data.preferred_read_replica >= 0 || data.diverging_epoch.epoch >= 0;
             at_once |= tells;
             let told = session.and_then(|session| session.told.get(key)).copied();
-            if !pending.full && !tells && size == 0 && told == Some(data.high_watermark) {
+            let now = (data.high_watermark, data.log_start_offset);
+            if !pending.full && !tells && size == 0 && told == Some(now) {
                 continue;
             }
             let known = topics.name_of(*id, name);
@@ -157,9 +189,9 @@ impl Sessions {
                     |(host, port)| FetchResponseNodeEndpoint { node_id: leader_id, host, port, rack: None };
                 response.node_endpoints.extend(nodes.address(leader_id).map(endpoint));
             }
-            match response.responses.iter_mut().find(|topic| topic.topic == *name && topic.topic_id == *id) {
-                Some(topic) => topic.partitions.push(data),
-                None => response.responses.push(FetchResponseTopic {
+            match response.responses.last_mut() {
+                Some(topic) if topic.topic == *name && topic.topic_id == *id => topic.partitions.push(data),
+                _ => response.responses.push(FetchResponseTopic {
                     topic: name.clone(),
                     topic_id: *id,
                     partitions: vec![data],
@@ -172,11 +204,13 @@ impl Sessions {
     /// This was sent.
     pub(super) fn handle_answered(&mut self, pending: &Pending, response: &FetchResponse) {
         let Some(session) = self.by_id.get_mut(&pending.session) else { return };
-        session.turn = session.turn.wrapping_add(1);
         for topic in &response.responses {
             for data in &topic.partitions {
                 let key = (topic.topic_id, (topic.topic.clone(), data.partition_index));
-                session.told.insert(key, data.high_watermark);
+                if data.records.as_ref().is_some_and(|records| !records.is_empty()) {
+                    session.partitions.put_last(&key);
+                }
+                session.told.insert(key, (data.high_watermark, data.log_start_offset));
             }
         }
     }
@@ -208,7 +242,12 @@ fn one(
     };
     let log = match found {
         Ok(partition) => &partition.log,
-        Err(error) => return FetchResponsePartitionData { error_code: error.0, ..data },
+        Err(error) => {
+            // Not so where it is a replica that refuses.
+            let nobody = matches!(error, ErrorCode::UNKNOWN_TOPIC_ID | ErrorCode::UNKNOWN_TOPIC_OR_PARTITION);
+            data.aborted_transactions = nobody.then(Vec::new);
+            return FetchResponsePartitionData { error_code: error.0, ..data };
+        }
     };
     let from = wanted.fetch_offset;
     let ended = (wanted.last_fetched_epoch >= 0).then(|| log.end_of_epoch(wanted.last_fetched_epoch));
@@ -228,8 +267,11 @@ fn one(
         return data;
     }
     let room = left.min(usize::try_from(wanted.partition_max_bytes).unwrap_or(0));
-    data.records = Some(log.read(from, pending.committed, room, first));
-    if pending.committed {
+    let records = log.read(from, pending.committed, room, first);
+    let too_large = records.is_empty() && from < log.readable(pending.committed);
+    data.records = Some(records);
+    // A batch that has no room goes, and with it what is said of transactions.
+    if pending.committed && !too_large {
         let aborted = log.aborted(from, log.readable(true));
         data.aborted_transactions = Some(
             aborted

@@ -165,6 +165,7 @@ impl ConsumerGroup {
         // From here on nothing is refused.
         let known_kind = (self.epoch > self.target_epoch).then(|| self.kind());
         let comes = !self.members.contains_key(&member.id);
+        let assignor = self.preferred(&before, &member);
         let names_changed = member.names != before.names;
         let pattern_changed = member.pattern != before.pattern;
         let resolved = pattern_changed && self.patterns.contains_key(&member.pattern) && !unknown_pattern;
@@ -179,7 +180,7 @@ impl ConsumerGroup {
         }
         // Kafka keeps it with the group, and looks again only when it looks at the topics.
         let kind = known_kind.filter(|_| !looks).unwrap_or_else(|| self.kind());
-        self.aim(now, kind, comes.then_some(&member.id), topics, config);
+        self.aim(now, (assignor, kind), comes.then_some(&member.id), topics, config);
         self.most = self.most.max(self.members.len());
         let changed = names_changed || pattern_changed;
         self.reconcile(now, &mut member, changed, request, topics);

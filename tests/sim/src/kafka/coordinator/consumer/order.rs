@@ -45,11 +45,6 @@ pub(super) fn spots(spots: &BTreeSet<Spot>, topics: &[Uuid]) -> Vec<(Uuid, Vec<i
     })
 }
 
-/// Strings, as a `HashMap` has them.
-pub(super) fn strings<const N: usize>(strings: [&'static str; N]) -> Vec<&'static str> {
-    by_slot(strings.to_vec(), |text| string_hash(text))
-}
-
 /// Sorted by slot; those of one slot stay as they were.
 fn by_slot<T>(mut all: Vec<T>, hash: impl Fn(&T) -> i32) -> Vec<T> {
     let mut slots = SLOTS;
