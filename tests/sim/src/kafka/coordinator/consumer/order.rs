@@ -4,6 +4,7 @@
 //! hash maps happen to have them. That is no chance: the order follows from the strings. So the
 //! model has the same, and its assignments can be held against a real broker's.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::kafka::wire::Uuid;
@@ -24,7 +25,8 @@ pub(super) fn members<'a>(
     let mut all: Vec<&Member> = members.values().collect();
     let table = timeline_slots(most);
     let comes = |member: &Member| comes == Some(&member.id);
-    all.sort_by_key(|one| (comes(one), timeline_slot(string_hash(&one.id), table), one.joined));
+    // Of one slot the last one comes first.
+    all.sort_by_key(|one| (comes(one), timeline_slot(string_hash(&one.id), table), Reverse(one.joined)));
     by_slot(all, |member| string_hash(&member.id))
 }
 

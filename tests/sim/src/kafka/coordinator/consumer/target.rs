@@ -94,8 +94,8 @@ impl ConsumerGroup {
     }
 
     /// The one that most members will ask for, once this one asks for what it says now; the broker's
-    /// default is its first. Of two that are asked for alike, the one that was first in the order of
-    /// Kafka's tables: `uniform`, but for a newcomer.
+    /// default is its first. Of two that are asked for alike, the one that is first in the order of
+    /// Kafka's tables: `uniform`, unless `range` is asked for anew.
     pub(super) fn preferred(&self, before: &Member, member: &Member) -> Assignor {
         let named = |member: &Member| member.assignor.as_deref().and_then(Assignor::named);
         let count = |assignor| self.members.values().filter(|one| named(one) == Some(assignor)).count();
@@ -107,7 +107,8 @@ impl ConsumerGroup {
         counts.retain(|(_, count)| *count > 0);
         match counts.iter_mut().find(|(one, _)| Some(*one) == named(member)) {
             Some((_, count)) => *count += 1,
-            None => counts.extend(named(member).map(|assignor| (assignor, 1))),
+            // Whoever comes newly to a slot is its first.
+            None => counts.splice(0..0, named(member).map(|assignor| (assignor, 1))).for_each(drop),
         }
         let most = counts.iter().map(|(_, count)| *count).max();
         counts.iter().find(|(_, count)| Some(*count) == most).map_or(Assignor::Uniform, |(one, _)| *one)
