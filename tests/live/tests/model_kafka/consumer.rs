@@ -84,7 +84,7 @@ impl Generator {
             1 if member.instance.is_some() => request.member_epoch = -2,
             2 => request.member_epoch += 1,
             3 | 4 => request.member_epoch -= 1,
-            5 => request.member_id = "nobody".into(),
+            5 if request.instance_id.is_none() => request.member_id = "nobody".into(),
             6 | 7 => self.wants(&mut request, version),
             // All of it, as after a lost answer.
             8 | 9 => {
@@ -140,7 +140,7 @@ impl Generator {
         match self.tape.below(7) {
             0 => ConsumerGroupHeartbeatRequest { member_epoch: -3, ..request },
             1 => ConsumerGroupHeartbeatRequest { member_epoch: -2, instance_id: None, ..request },
-            2 => ConsumerGroupHeartbeatRequest { member_id: String::new(), ..request },
+            2 => ConsumerGroupHeartbeatRequest { member_id: String::new(), member_epoch: 1, ..request },
             3 => ConsumerGroupHeartbeatRequest { group_id: String::new(), ..request },
             4 => ConsumerGroupHeartbeatRequest { instance_id: Some(String::new()), ..request },
             5 => ConsumerGroupHeartbeatRequest { rack_id: Some(String::new()), ..request },

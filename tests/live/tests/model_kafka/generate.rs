@@ -80,7 +80,10 @@ impl Generator {
         let ids = sides.real.create_topics(&topics);
         for ((name, partitions), id) in topics.into_iter().zip(ids) {
             sides.model.create_topic(&name, id, partitions);
-            self.topics.push(Topic { name, id, partitions });
+            // Of two in one slot of a broker's tables, chance says which one comes first.
+            if self.topics.iter().all(|one| slot(one.id) != slot(id)) {
+                self.topics.push(Topic { name, id, partitions });
+            }
         }
     }
 
@@ -184,4 +187,12 @@ impl Generator {
     pub(super) fn partition(&mut self, topic: &Topic) -> i32 {
         if self.one_in(25) { topic.partitions } else { self.below(topic.partitions) }
     }
+}
+
+/// Its place in a table of `java.util.HashMap` with 16 slots, as a broker's are.
+fn slot(id: Uuid) -> u32 {
+    let bits = u128::from_be_bytes(id.0);
+    let words = [96, 64, 32, 0].map(|shift| (bits >> shift) as u32);
+    let hash = words.into_iter().fold(0, |hash, word| hash ^ word);
+    (hash ^ hash >> 16) & 15
 }

@@ -30,10 +30,10 @@ pub(super) fn members<'a>(
     by_slot(all, |member| string_hash(&member.id))
 }
 
-/// Topics, as a `HashSet` has them that is filled from one of their names.
-pub(super) fn topics(named: BTreeMap<&str, Uuid>) -> Vec<Uuid> {
-    let named = by_slot(named.into_iter().collect(), |(name, _)| string_hash(name));
-    by_slot(named.into_iter().map(|(_, id)| id).collect(), |id| uuid_hash(*id))
+/// Topics, as a `HashSet` has them. Of two in one slot Kafka has the one first that some earlier
+/// assignment put there; here it is the smaller id.
+pub(super) fn topics(ids: BTreeSet<Uuid>) -> Vec<Uuid> {
+    by_slot(ids.into_iter().collect(), |id| uuid_hash(*id))
 }
 
 /// Partitions of these topics, as a `HashMap` of `HashSet`s has them.

@@ -24,7 +24,7 @@ impl ConsumerGroup {
         topics: &Topics,
     ) {
         let before = member.clone();
-        let wanted = self.wanted(member, topics).into_values().collect();
+        let wanted = self.wanted(member, topics);
         let at_target = member.epoch == self.target_epoch;
         match member.state {
             State::Stable if at_target && changed => self.shrink(member, &wanted, request),
@@ -43,11 +43,11 @@ impl ConsumerGroup {
         member.rebalance_until = (member.state == State::UnrevokedPartitions).then_some(until);
     }
 
-    /// The topics that the member wants and that there are.
-    pub(super) fn wanted<'a>(&'a self, member: &'a Member, topics: &Topics) -> BTreeMap<&'a str, Uuid> {
+    /// The ids of the topics that the member wants and that there are.
+    pub(super) fn wanted(&self, member: &Member, topics: &Topics) -> BTreeSet<Uuid> {
         let matched = self.patterns.get(&member.pattern).into_iter().flat_map(|resolved| &resolved.topics);
         let names = member.names.iter().chain(matched);
-        names.map(|name| (name.as_str(), topics.id_of(name))).filter(|(_, id)| *id != Uuid::ZERO).collect()
+        names.map(|name| topics.id_of(name)).filter(|id| *id != Uuid::ZERO).collect()
     }
 
     /// Its target is as it was; but what it doesn't want any more is taken from it at once.

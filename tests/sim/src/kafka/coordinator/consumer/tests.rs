@@ -370,11 +370,8 @@ fn any_heartbeats_keep_the_invariants() {
         let settled = group.members.values().filter(|member| known.contains_key(&member.id)).count();
         if settled == group.members.len() && !group.is_empty() {
             assert!(group.members.values().all(|member| member.state == State::Stable), "seed {seed}");
-            let wanted: BTreeSet<Uuid> = group
-                .members
-                .values()
-                .flat_map(|member| group.wanted(member, &world.topics).into_values())
-                .collect();
+            let wanted: BTreeSet<Uuid> =
+                group.members.values().flat_map(|member| group.wanted(member, &world.topics)).collect();
             let all: usize = group
                 .metadata(&world.topics)
                 .values()
