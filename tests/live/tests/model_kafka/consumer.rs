@@ -153,21 +153,18 @@ impl Generator {
         else {
             return;
         };
-        let joining = request.member_id.is_empty();
-        let found = self.consumers.iter_mut().find(|one| {
-            if joining {
-                one.epoch == 0 && one.instance == request.instance_id
-            } else {
-                one.id == request.member_id
-            }
-        });
-        let Some(member) = found else { return };
+        // One that has no id yet has a group of its own.
+        let asked = |one: &&mut ConsumerMember| {
+            one.id == request.member_id && (!one.id.is_empty() || one.group == request.group_id)
+        };
+        let Some(member) = self.consumers.iter_mut().find(asked) else { return };
         match ErrorCode(answer.error_code) {
             ErrorCode::NONE => {
                 if let Some(id) = answer.member_id.as_ref().filter(|id| id.starts_with('@')) {
                     member.id.clone_from(id);
                 }
                 member.epoch = answer.member_epoch.max(0);
+                member.group.clone_from(&request.group_id);
                 if request.member_epoch <= 0 {
                     member.owned.clear();
                     member.assigned.clear();
@@ -177,7 +174,7 @@ impl Generator {
                     member.assigned = topics.map(|one| (one.topic_id, one.partitions.clone())).collect();
                 }
             }
-            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_MEMBER_EPOCH => {
+            ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::FENCED_MEMBER_EPOCH | ErrorCode::GROUP_ID_NOT_FOUND => {
                 member.epoch = 0;
                 member.owned.clear();
                 member.assigned.clear();

@@ -166,6 +166,7 @@ impl ConsumerGroup {
         let known_kind = (self.epoch > self.target_epoch).then(|| self.kind());
         let comes = !self.members.contains_key(&member.id);
         let assignor = self.preferred(&before, &member);
+        let resolution = self.last_resolution();
         let names_changed = member.names != before.names;
         let pattern_changed = member.pattern != before.pattern;
         let resolved = pattern_changed && self.patterns.contains_key(&member.pattern) && !unknown_pattern;
@@ -187,7 +188,7 @@ impl ConsumerGroup {
         member.session_until = Some(now + config.session_timeout);
         let response = self.answer(&before, &member, request, config);
         self.put(member, Lost::Rebalanced);
-        self.resolve_patterns(now, unknown_pattern, topics, config);
+        self.resolve_patterns(now, unknown_pattern, &resolution, topics, config);
         Ok(response)
     }
 
