@@ -88,7 +88,7 @@ impl Generator {
         let member = self.classic[at].clone();
         let version = self.version(if member.instance.is_some() { 5 } else { 0 }, 9);
         let metadata = Bytes::from(format!("{at}.{}", member.metadata));
-        let names: &[&str] = match self.tape.below(12) {
+        let names: &[&str] = match self.tape.below(30) {
             0 => &["roundrobin"],
             1 => &["sticky"],
             2 => &["roundrobin", "range"],

@@ -88,6 +88,7 @@ impl<'a> Dialogue<'a> {
         if self.waiting[connection].is_some() {
             tally.waited += 1;
             self.lines.push(format!("{connection}. waits"));
+            self.sides.real.settle();
             if let Some(answer) = self.sides.real.receive(connection, &ask, Some(SILENCE)) {
                 return Err(format!("the model waits, the broker answers {answer:#?}"));
             }

@@ -19,7 +19,7 @@ use super::ask::{Answer, Ask};
 const PATIENCE: Duration = Duration::from_secs(10);
 /// What is written is written at once, members have time, targets are computed at once, and groups are
 /// of one protocol; so that nothing in a dialogue is a matter of time.
-const SETTINGS: [(&str, &str); 8] = [
+const SETTINGS: [(&str, &str); 9] = [
     ("group.coordinator.append.linger.ms", "0"),
     ("group.consumer.session.timeout.ms", "45000"),
     ("group.consumer.heartbeat.interval.ms", "5000"),
@@ -28,6 +28,7 @@ const SETTINGS: [(&str, &str); 8] = [
     ("group.min.session.timeout.ms", "6000"),
     ("offsets.topic.num.partitions", "1"),
     ("num.io.threads", "1"),
+    ("num.network.threads", "1"),
 ];
 
 /// A broker of one's own, and connections to it.
@@ -43,7 +44,7 @@ impl Real {
         let settings = SETTINGS.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
         let cluster = Cluster::with(1, &ClusterOptions { version, settings, ..ClusterOptions::default() });
         let mut real = Self { cluster, connections: Vec::new() };
-        real.connect(1);
+        real.connect(0);
         real.wait_for_coordinator();
         real
     }
@@ -70,7 +71,8 @@ impl Real {
             stream.set_nodelay(true).unwrap();
             (stream, BytesMut::new())
         };
-        self.connections = (0..count).map(connect).collect();
+        // One more for questions of the rig's own.
+        self.connections = (0..=count).map(connect).collect();
     }
 
     /// Sends a request.
@@ -99,11 +101,18 @@ impl Real {
         }
     }
 
+    /// Whatever was sent before has come to where it waits: a broker with one thread takes requests in
+    /// the order in which they arrive.
+    pub fn settle(&mut self) {
+        self.ask(4, &FindCoordinatorRequest { coordinator_keys: vec!["any".into()], ..Default::default() });
+    }
+
     fn ask<R: Request>(&mut self, version: i16, request: &R) -> R::Response {
         let mut bytes = BytesMut::new();
         write_request(&mut bytes, 1, "dialogue", version, request).unwrap();
-        self.connections[0].0.write_all(&bytes).unwrap();
-        let frame = self.frame(0, PATIENCE).expect("an answer");
+        let own = self.connections.len() - 1;
+        self.connections[own].0.write_all(&bytes).unwrap();
+        let frame = self.frame(own, PATIENCE).expect("an answer");
         read_response::<R>(frame, version).unwrap()
     }
 

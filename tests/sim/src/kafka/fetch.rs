@@ -120,8 +120,8 @@ impl Sessions {
                     return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
                 }
                 session.epoch = epoch.checked_add(1).unwrap_or(1);
-                for (key, wanted) in asked.0 {
-                    session.partitions.put(key, wanted);
+                for (key, wanted) in &asked.0 {
+                    session.partitions.put(key.clone(), wanted.clone());
                 }
                 for topic in request.forgotten_topics_data {
                     for index in topic.partitions {
@@ -131,9 +131,9 @@ impl Sessions {
                     }
                 }
                 if session.partitions.0.is_empty() {
-                    // Nothing is left to keep it for.
+                    // Nothing is left to keep it for; what was asked for is answered.
                     self.forget(request.session_id);
-                    pending.alone = Some(Partitions::default());
+                    pending.alone = Some(asked);
                     return Ok(pending);
                 }
                 (pending.session, pending.full) = (request.session_id, false);
