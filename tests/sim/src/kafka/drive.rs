@@ -15,10 +15,12 @@ impl Kafka {
     /// Answers what can be answered.
     fn settle(&mut self) {
         while let Some(id) = self.restless.pop_first() {
+            self.hold_up(id);
             self.look_after(id);
             while let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.outgoing.len() <= UNREAD) {
                 let node = peer.node;
-                let Some(frame) = peer.next_frame() else { break };
+                peer.mute(self.now);
+                let Some(frame) = peer.next_frame(self.now) else { break };
                 if !self.serve(id, node, frame)
                     && let Some(peer) = self.peers.get_mut(&id)
                 {
@@ -27,6 +29,14 @@ impl Kafka {
                 self.look_after(id);
             }
             self.say(id);
+        }
+    }
+
+    /// Tells a peer for how long its answers are held up.
+    fn hold_up(&mut self, id: PeerId) {
+        if let Some(node) = self.peers.get(&id).map(|peer| peer.node) {
+            let long = self.held_up(node);
+            self.peers.entry(id).and_modify(|peer| peer.held_up = long);
         }
     }
 
@@ -43,8 +53,10 @@ impl Kafka {
     }
 
     fn next_wake(&self) -> Option<Wake> {
-        let until = self.peers.values().filter_map(|peer| Some(peer.parked.as_ref()?.until)).min()?;
-        Some(Wake { at: until, why: "fetch ends" })
+        let parked = self.peers.values().filter_map(|peer| Some((peer.parked.as_ref()?.until, "fetch ends")));
+        let muted = self.peers.values().map(|peer| (peer.muted, "muted")).filter(|(at, _)| *at > self.now);
+        let (at, why) = parked.chain(muted).min()?;
+        Some(Wake { at, why })
     }
 }
 
@@ -59,10 +71,10 @@ impl Broker for Kafka {
 
     fn handle(&mut self, now: Instant, event: BrokerEvent) {
         self.now = self.now.max(now);
-        let due = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.parked.as_ref().is_some_and(|parked| parked.until <= self.now));
+        let due = self.peers.iter().filter(|(_, peer)| {
+            let heard = peer.muted > Instant::ZERO && peer.muted <= self.now;
+            heard || peer.parked.as_ref().is_some_and(|parked| parked.until <= self.now)
+        });
         let due: Vec<PeerId> = due.map(|(id, _)| *id).collect();
         self.restless.extend(due);
         match event {
@@ -108,7 +120,8 @@ impl Broker for Kafka {
     }
 
     fn wants_read(&self, peer: PeerId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| !peer.broken && peer.outgoing.len() <= UNREAD)
+        let open = |peer: &Peer| !peer.broken && peer.muted <= self.now && peer.outgoing.len() <= UNREAD;
+        self.peers.get(&peer).is_some_and(open)
     }
 
     fn watch(&mut self, shards: &[Bytes]) {

@@ -12,8 +12,10 @@
 //! at, as a real broker does it. After each event, those fetches are looked after.
 //!
 //! Answers are those of Apache Kafka 4.3. Not modelled yet: groups and their offsets, so ApiVersions
-//! doesn't name these requests; transactions, but for markers that a test writes; racks, quotas and
-//! authorization; facts, but for what was appended. Replicas have at once what their leader has.
+//! doesn't name these requests; the requests of transactions; authorization; facts, but for what was
+//! appended. Replicas have at once what their leader has. What happens to a cluster happens by hand:
+//! brokers that crash, are upgraded or hold clients up, replicas that lag, sessions that are forgotten,
+//! logs that are trimmed, compacted or lose their end, transactions.
 //!
 //! **Invariant:** same events, same commands, facts and bytes.
 //!
@@ -28,10 +30,16 @@ mod fetch;
 mod log;
 mod nodes;
 mod peer;
+mod racks;
 mod requests;
+mod rewrite;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod topics;
+mod transactions;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -40,11 +48,13 @@ use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
 use tidegate_core::{Instant, SeqNo};
 
 pub use config::Config;
+pub use versions::Release;
 
 use crate::broker::{BrokerCommand, Fact, PeerId};
-use fetch::Sessions;
 use nodes::Nodes;
 use peer::Peer;
+use sessions::Sessions;
+use throttle::Throttle;
 use topics::{Place, Topics};
 
 /// A cluster of Kafka brokers.
@@ -67,6 +77,8 @@ pub struct Kafka {
     topics: Topics,
     /// By broker.
     sessions: BTreeMap<i32, Sessions>,
+    /// By broker.
+    throttles: BTreeMap<i32, Throttle>,
     peers: BTreeMap<PeerId, Peer>,
     commands: VecDeque<BrokerCommand>,
     /// Peers that must be looked after.
@@ -86,6 +98,7 @@ impl Kafka {
             now: Instant::ZERO,
             topics: Topics::default(),
             sessions: BTreeMap::new(),
+            throttles: BTreeMap::new(),
             peers: BTreeMap::new(),
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
@@ -110,9 +123,7 @@ impl Kafka {
     /// Appends records in one batch by the world's own hand; the first one's offset, or `None` if
     /// nobody leads the partition.
     pub fn produce(&mut self, now: Instant, name: &str, index: i32, values: &[&[u8]]) -> Option<i64> {
-        self.now = self.now.max(now);
-        let millis = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        let timestamp = self.config.unix_ms_at_origin.saturating_add(millis);
+        let timestamp = self.wall_clock(now);
         let mut builder = BatchBuilder::new(0);
         for (offset, value) in (0..).zip(values) {
             builder.record(NewRecord { offset, timestamp, value: Some(value), ..NewRecord::default() });
@@ -122,16 +133,24 @@ impl Kafka {
     }
 
     fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
+        let stamped = self.topics.get(name)?.stamped;
+        let records = if stamped { rewrite::stamped(records, self.wall_clock(self.now))? } else { records };
+        let shard = self.shard(name, index);
         let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
         let epoch = partition.epoch;
         let first = partition.log.append(records, epoch)?;
-        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index);
-        if let Some(shard) = shard.and_then(|shard| u32::try_from(shard).ok()) {
+        if let Some(shard) = shard {
             let offsets = partition.log.offsets(first).filter_map(|offset| u64::try_from(offset).ok());
             self.facts.extend(offsets.map(|offset| Fact::Appended { shard, seq: SeqNo::offset(offset) }));
         }
         self.rouse();
         Some(first)
+    }
+
+    /// What a partition is called in facts; `None`: it isn't watched.
+    fn shard(&self, name: &str, index: i32) -> Option<u32> {
+        let at = self.watched.iter().position(|(topic, at)| topic == name && *at == index)?;
+        u32::try_from(at).ok()
     }
 
     /// One past the last offset of a partition.
@@ -142,7 +161,7 @@ impl Kafka {
     /// A broker is gone, with its connections; others lead its partitions where they have replicas.
     pub fn crash(&mut self, id: i32) {
         self.nodes.set_alive(id, false);
-        self.sessions.remove(&id);
+        self.forget_sessions(id);
         let theirs: Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| peer.node == id).map(|(id, _)| *id).collect();
         for peer in theirs {
@@ -165,7 +184,7 @@ impl Kafka {
     pub fn lose(&mut self, name: &str, index: i32, end: i64) {
         if let Some(partition) = self.topics.partition_mut(name, index) {
             partition.log.truncate(end);
-            partition.epoch += 1;
+            partition.begin_epoch();
         }
         self.rouse();
     }
