@@ -14,7 +14,8 @@
 //! after, and groups whose time has come.
 //!
 //! Answers are those of Apache Kafka 4.3. Not modelled yet: transactions, but for markers that a test
-//! writes; racks, quotas and authorization. Replicas have at once what their leader has.
+//! writes; the sequence numbers of producers, so that one which sends a batch twice has it twice; racks,
+//! quotas and authorization. Replicas have at once what their leader has.
 //!
 //! **Invariant:** same events, same commands, facts and bytes.
 //!
@@ -76,6 +77,8 @@ pub struct Kafka {
     commands: VecDeque<BrokerCommand>,
     /// Peers that must be looked after.
     restless: BTreeSet<PeerId>,
+    /// Producer ids that were given out.
+    producers: i64,
     watched: Vec<Place>,
     facts: Vec<Fact>,
     /// Where bytes for a peer that is no more go.
@@ -96,6 +99,7 @@ impl Kafka {
             peers: BTreeMap::new(),
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
+            producers: 0,
             watched: Vec::new(),
             facts: Vec::new(),
             nowhere: BytesMut::new(),

@@ -147,7 +147,8 @@ impl Kafka {
         let error = ErrorCode(one.error_code);
         FindCoordinatorResponse {
             error_code: error.0,
-            error_message: (!error.is_none()).then(|| error.to_string()),
+            // Kafka says so of no error as well.
+            error_message: Some(error.to_string()),
             node_id: one.node_id,
             host: one.host,
             port: one.port,

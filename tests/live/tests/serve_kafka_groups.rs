@@ -1,0 +1,189 @@
+//! Groups of everybody's members at `tidegate serve kafka`: ours, Apache Kafka's Java consumer,
+//! librdkafka's (kcat) and franz-go's, side by side. No client knows that it is a model.
+#![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
+
+mod serve_tools;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serve_tools::Served;
+use tidegate_live::kafka::{Admin, Franz, JavaConsumer, Kcat, kcat_produce, unique};
+use tidegate_live::{Consume, wait};
+
+const PARTITIONS: i32 = 6;
+const REBALANCE: Duration = Duration::from_secs(20);
+
+/// A served Kafka, and what was written to it.
+struct Party {
+    served: Served,
+    admin: Admin,
+    group: String,
+    sent: u64,
+}
+
+impl Party {
+    fn new(nodes: u8) -> Self {
+        let served = Served::kafka(&["--nodes", &nodes.to_string(), "--partitions", "6"]);
+        let admin = Admin::of(&format!("127.0.0.1:{}", served.port()));
+        let mut party = Self { served, admin, group: unique("group"), sent: 0 };
+        party.add();
+        party
+    }
+
+    /// Ten more records for each partition, by kcat, which makes the topic.
+    fn add(&mut self) {
+        for partition in 0..PARTITIONS {
+            let values: Vec<String> = (self.sent..self.sent + 10).map(|number| number.to_string()).collect();
+            let values: Vec<&str> = values.iter().map(String::as_str).collect();
+            kcat_produce(&self.admin, "orders", partition, &values, &[]);
+            self.sent += 10;
+        }
+    }
+
+    fn ours(&self, name: &str, args: &[&str]) -> Consume {
+        Consume::of(&self.served.url("orders"))
+            .member(&self.group, name)
+            .args(["--commit-interval", "100ms", "--session-timeout", "6s", "--from", "beginning"])
+            .args(args)
+            .start()
+    }
+
+    fn java(&self, configs: &[(&str, &str)]) -> JavaConsumer {
+        self.admin.java_consumer(&self.group, &["orders"], configs)
+    }
+
+    fn kcat(&self, strategy: &str) -> Kcat {
+        let configs = [
+            ("partition.assignment.strategy", strategy),
+            ("session.timeout.ms", "6000"),
+            ("heartbeat.interval.ms", "300"),
+        ];
+        Kcat::member(&self.admin, &self.group, &["orders"], &configs)
+    }
+
+    fn franz(&self, balancer: &str) -> Franz {
+        Franz::member(self.admin.bootstrap(), &self.group, "orders", balancer)
+    }
+
+    /// Each record was read; returns how many of them more than once.
+    #[track_caller]
+    fn all_is_read(&self, readers: &dyn Fn() -> Vec<(i32, i64)>) -> usize {
+        let mut times = BTreeMap::new();
+        wait::until_true("everything is read", REBALANCE, || {
+            times.clear();
+            for at in readers() {
+                *times.entry(at).or_insert(0) += 1;
+            }
+            times.len() as u64 == self.sent
+        });
+        times.values().filter(|&&times| times > 1).count()
+    }
+}
+
+fn of_ours(ours: &Consume) -> Vec<(i32, i64)> {
+    ours.seen().messages.iter().map(|one| (one.shard as i32, one.seq.parse().unwrap())).collect()
+}
+
+fn of_others(read: Vec<(String, i32, i64, String)>) -> Vec<(i32, i64)> {
+    read.into_iter().map(|(_, partition, offset, _)| (partition, offset)).collect()
+}
+
+/// Java's name for it.
+fn assignor(strategy: &str) -> &'static str {
+    match strategy {
+        "range" => "org.apache.kafka.clients.consumer.RangeAssignor",
+        _ => "org.apache.kafka.clients.consumer.CooperativeStickyAssignor",
+    }
+}
+
+fn together(strategy: &str) {
+    let mut party = Party::new(3);
+    let java = party.java(&[
+        ("partition.assignment.strategy", assignor(strategy)),
+        ("session.timeout.ms", "6000"),
+        ("heartbeat.interval.ms", "300"),
+    ]);
+    wait::until_true("Java has it all", REBALANCE, || java.held().len() == 6);
+    let kcat = party.kcat(strategy);
+    wait::until_true("two share", REBALANCE, || java.held().len() == 3 && kcat.held().len() == 3);
+    let franz = party.franz(strategy);
+    wait::until_true("three share", REBALANCE, || {
+        java.held().len() == 2 && kcat.held().len() == 2 && franz.held().len() == 2
+    });
+    let mut ours = party.ours("ours", &["--protocol", "classic", "--assignor", strategy]);
+    let others = || [java.held(), kcat.held(), franz.held()];
+    wait::until_true("four share", REBALANCE, || {
+        let sizes = others().map(|held| held.len());
+        let all: BTreeSet<i32> = others().into_iter().flatten().collect();
+        sizes.iter().all(|size| (1..=2).contains(size))
+            && all.len() == sizes.iter().sum::<usize>()
+            && all.len() < 6
+    });
+    // What was there before anybody came is read; what comes now is read once.
+    let readers = || {
+        let others = [of_others(java.state().read), of_others(kcat.read()), of_others(franz.read())];
+        [of_ours(&ours), others.concat()].concat()
+    };
+    party.all_is_read(&readers);
+    let of_others_now: BTreeSet<i32> = others().into_iter().flatten().collect();
+    party.add();
+    let twice = party.all_is_read(&readers);
+    assert_eq!(twice, 0, "nothing is read twice while everybody hands on what it has done");
+    let seen = of_ours(&ours);
+    assert!(seen.iter().all(|(partition, _)| !of_others_now.contains(partition)), "{seen:?}");
+    // One after the other leaves, and the others go on where it was.
+    ours.interrupt();
+    let ours_read = of_ours(&ours);
+    wait::until_true("three share it", REBALANCE, || others().iter().all(|held| held.len() == 2));
+    party.add();
+    let readers = || {
+        let others = [of_others(java.state().read), of_others(kcat.read()), of_others(franz.read())];
+        [ours_read.clone(), others.concat()].concat()
+    };
+    assert_eq!(party.all_is_read(&readers), 0);
+    let java_read = of_others(java.state().read);
+    java.close();
+    wait::until_true("two share it", REBALANCE, || kcat.held().len() == 3 && franz.held().len() == 3);
+    party.add();
+    let readers = || {
+        let others = [java_read.clone(), of_others(kcat.read()), of_others(franz.read())];
+        [ours_read.clone(), others.concat()].concat()
+    };
+    party.all_is_read(&readers);
+    let kcat_read = of_others(kcat.read());
+    kcat.close();
+    wait::until_true("one has it all", REBALANCE, || franz.held().len() == 6);
+    party.add();
+    let readers =
+        || [ours_read.clone(), java_read.clone(), kcat_read.clone(), of_others(franz.read())].concat();
+    party.all_is_read(&readers);
+    franz.close();
+    // All of it is committed: who comes next finds nothing but what is new.
+    let last = party.ours("last", &["--protocol", "classic", "--assignor", strategy]);
+    wait::until_true("it reads", REBALANCE, || last.seen().noticed("ready"));
+    party.add();
+    wait::until_true("it reads what is new", REBALANCE, || last.count() >= 60);
+    assert_eq!(last.count(), 60);
+}
+
+#[test]
+fn range_of_four_clients() {
+    together("range");
+}
+
+#[test]
+fn cooperative_sticky_of_four_clients() {
+    together("cooperative-sticky");
+}
+
+#[test]
+fn java_s_producer_as_it_comes() {
+    let party = Party::new(1);
+    // It asks for a producer id, as it is to write each batch once.
+    party.admin.add("orders", (0..500).map(|number| format!("java {number}")));
+    let read = party.admin.read("orders", "read_committed");
+    let of_java =
+        read.iter().filter(|one| one.value.as_ref().is_some_and(|value| value.starts_with(b"java ")));
+    assert_eq!((read.len(), of_java.count()), (560, 500));
+}
