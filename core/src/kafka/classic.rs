@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::fetch::millis;
 use super::links::read;
 use super::machine::Machine;
-use super::membership::State;
+use super::membership::{Protocol, State};
 use super::sticky_data;
 use super::task::Task;
 use super::wire::{
@@ -26,6 +26,7 @@ use super::wire::{
 use crate::assign::{self, Assignor, Memory, RebalanceProtocol};
 use crate::desk::Phase;
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::options::ConsumerOptions;
 
 use super::cluster::TopicState;
@@ -117,6 +118,9 @@ impl Machine {
     /// A join that came to nothing begins anew.
     pub(super) fn restart_join(&mut self) {
         if matches!(self.membership.state(), State::Joining | State::Assigning | State::Syncing) {
+            if mutation::is(Mutation::JoinWithoutMemberId) && self.membership.protocol == Protocol::Classic {
+                self.membership.member_id.clear();
+            }
             self.membership.go(State::Unjoined);
             self.membership.heartbeat_at = self.now;
         }
@@ -135,7 +139,12 @@ impl Machine {
         }
         match self.membership.state() {
             State::Unjoined if due => self.prepare_join(),
-            State::Preparing if self.membership.revoking.is_none() => self.send_join(),
+            // Its answer must not be taken for that of the join.
+            State::Preparing if self.membership.revoking.is_none() && !self.membership.in_flight => {
+                self.send_join();
+            }
+            // The last commits may take longer than a session.
+            State::Preparing if due && self.membership.revoking.is_some() => self.send_heartbeat(),
             State::Assigning => self.assign_as_leader(),
             State::Stable => {
                 if self.membership.classic.told_topics != self.cluster.subscriptions {
@@ -163,6 +172,7 @@ impl Machine {
         }
         self.remember_owned();
         self.membership.go(State::Preparing);
+        self.membership.heartbeat_at = self.now + self.config.options.kafka.heartbeat_interval;
         self.membership.target.clear();
         self.membership.reconciled = None;
         self.revoke(owned);
@@ -405,7 +415,7 @@ impl Machine {
     pub(super) fn on_heartbeat(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
         let response = read::<HeartbeatRequest>(frame, version)?;
         self.membership.handle_answer();
-        if self.membership.state() != State::Stable {
+        if !matches!(self.membership.state(), State::Stable | State::Preparing) {
             return Ok(());
         }
         match ErrorCode(response.error_code) {
@@ -413,6 +423,8 @@ impl Machine {
                 self.group_works();
                 Ok(())
             }
+            // It is about to join.
+            ErrorCode::REBALANCE_IN_PROGRESS if self.membership.state() == State::Preparing => Ok(()),
             code => self.on_group_error(code, "Heartbeat"),
         }
     }
@@ -450,6 +462,7 @@ impl Machine {
         }
         self.membership.in_flight = false;
         match code {
+            _ if mutation::is(Mutation::LeaveNotRetried) => self.membership.go(State::Left),
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
             ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => self.wait_a_while(),
             _ => self.membership.go(State::Left),

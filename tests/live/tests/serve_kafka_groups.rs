@@ -26,12 +26,11 @@ impl Party {
     fn new(nodes: u8) -> Self {
         let served = Served::kafka(&["--nodes", &nodes.to_string(), "--partitions", "6"]);
         let admin = Admin::of(&format!("127.0.0.1:{}", served.port()));
-        let mut party = Self { served, admin, group: unique("group"), sent: 0 };
-        party.add();
-        party
+        admin.create_topic("orders", PARTITIONS as usize, 1, &[]);
+        Self { served, admin, group: unique("group"), sent: 0 }
     }
 
-    /// Ten more records for each partition, by kcat, which makes the topic.
+    /// Ten more records for each partition, by kcat.
     fn add(&mut self) {
         for partition in 0..PARTITIONS {
             let values: Vec<String> = (self.sent..self.sent + 10).map(|number| number.to_string()).collect();
@@ -120,12 +119,10 @@ fn together(strategy: &str) {
             && all.len() == sizes.iter().sum::<usize>()
             && all.len() < 6
     });
-    // What was there before anybody came is read; what comes now is read once.
     let readers = || {
         let others = [of_others(java.state().read), of_others(kcat.read()), of_others(franz.read())];
         [of_ours(&ours), others.concat()].concat()
     };
-    party.all_is_read(&readers);
     let of_others_now: BTreeSet<i32> = others().into_iter().flatten().collect();
     party.add();
     let twice = party.all_is_read(&readers);
@@ -185,5 +182,5 @@ fn java_s_producer_as_it_comes() {
     let read = party.admin.read("orders", "read_committed");
     let of_java =
         read.iter().filter(|one| one.value.as_ref().is_some_and(|value| value.starts_with(b"java ")));
-    assert_eq!((read.len(), of_java.count()), (560, 500));
+    assert_eq!((read.len(), of_java.count()), (500, 500));
 }

@@ -36,6 +36,49 @@ pub struct Config {
     /// Most UTF-16 units of the metadata that is committed with an offset
     /// (`offset.metadata.max.bytes`). Default 4,096.
     pub offset_metadata_max: usize,
+    /// Whose rules hold where releases differ. Default [`Release::V4_3`].
+    pub release: Release,
+    /// Consumer groups of the new protocol (KIP-848).
+    pub consumer_groups: ConsumerGroups,
+}
+
+/// A release of Apache Kafka, where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// A commit carries the member's epoch, or it is refused; the first target is at epoch 1.
+    V4_2,
+    /// An older epoch commits what the member has had since then (KIP-1251); the first target is at
+    /// epoch 2, and targets are computed at most once an interval.
+    V4_3,
+}
+
+/// How consumer groups of the new protocol (KIP-848) are kept.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroups {
+    /// After how long without a heartbeat a member is out (`group.consumer.session.timeout.ms`).
+    /// Default 45 s.
+    pub session_timeout: Duration,
+    /// What members are told (`group.consumer.heartbeat.interval.ms`). Default 5 s.
+    pub heartbeat_interval: Duration,
+    /// Most members of a group (`group.consumer.max.size`). Default: no limit.
+    pub max_size: usize,
+    /// Least time between two targets (`group.consumer.assignment.interval.ms`), in 4.3. Default 1 s.
+    pub assignment_interval: Duration,
+    /// After how long patterns are resolved again, though no topic was made
+    /// (`group.consumer.regex.refresh.interval.ms`). Default 10 min.
+    pub regex_refresh_interval: Duration,
+}
+
+impl Default for ConsumerGroups {
+    fn default() -> Self {
+        Self {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            max_size: usize::MAX,
+            assignment_interval: Duration::from_secs(1),
+            regex_refresh_interval: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for Config {
@@ -54,6 +97,8 @@ impl Default for Config {
             session_timeout_max: Duration::from_secs(30 * 60),
             group_max_size: 2_147_483_647,
             offset_metadata_max: 4_096,
+            release: Release::V4_3,
+            consumer_groups: ConsumerGroups::default(),
         }
     }
 }

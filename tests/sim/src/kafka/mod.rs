@@ -41,9 +41,10 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
+use tidegate_core::kafka::wire::Uuid;
 use tidegate_core::{Instant, SeqNo};
 
-pub use config::Config;
+pub use config::{Config, ConsumerGroups, Release};
 
 use crate::broker::{BrokerCommand, Fact, PeerId};
 use coordinator::Coordinator;
@@ -111,6 +112,12 @@ impl Kafka {
         self.topics.create(name, partitions, self.config.replicas, &self.nodes.alive())
     }
 
+    /// Makes a topic with an id of one's own, such as another cluster's has; false if there is one of
+    /// this name or this id, or no broker is there.
+    pub fn create_topic_as(&mut self, name: &str, id: Uuid, partitions: i32) -> bool {
+        self.topics.create_as(name, id, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
     /// Deletes a topic; one that is made of the same name later is another one.
     pub fn delete_topic(&mut self, name: &str) -> bool {
         let gone = self.topics.delete(name);
@@ -131,6 +138,12 @@ impl Kafka {
         }
         let batch = builder.build().ok()?;
         self.append(name, index, batch.into())
+    }
+
+    /// Gives a topic more partitions, up to this many in all; false if there is no such topic, or it
+    /// has as many.
+    pub fn add_partitions(&mut self, name: &str, partitions: i32) -> bool {
+        self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive())
     }
 
     fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {

@@ -1,10 +1,10 @@
 //! Whether an answer refuses something: its first error code.
 
 use tidegate_core::kafka::wire::{
-    ApiVersionsResponse, CreateTopicsResponse, ErrorCode, FetchResponse, FindCoordinatorResponse,
-    HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse, LeaveGroupResponse, ListOffsetsResponse,
-    MetadataResponse, OffsetCommitResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse,
-    ProduceResponse, SyncGroupResponse,
+    ApiVersionsResponse, ConsumerGroupHeartbeatResponse, CreateTopicsResponse, ErrorCode, FetchResponse,
+    FindCoordinatorResponse, HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse,
+    LeaveGroupResponse, ListOffsetsResponse, MetadataResponse, OffsetCommitResponse, OffsetFetchResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse,
 };
 
 /// An answer that says whether it refuses something.
@@ -32,6 +32,7 @@ outcomes! {
     ApiVersionsResponse: |one| [one.error_code];
     HeartbeatResponse: |one| [one.error_code];
     InitProducerIdResponse: |one| [one.error_code];
+    ConsumerGroupHeartbeatResponse: |one| [one.error_code];
     JoinGroupResponse: |one| [one.error_code];
     SyncGroupResponse: |one| [one.error_code];
     CreateTopicsResponse: |one| one.topics.iter().map(|topic| topic.error_code);

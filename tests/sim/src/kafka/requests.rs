@@ -6,9 +6,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_core::kafka::is_topic_name;
 use tidegate_core::kafka::wire::{
-    ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, CreateTopicsRequest,
-    CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest, FetchResponse,
-    FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, InitProducerIdResponse,
+    ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, ConsumerGroupHeartbeatRequest,
+    CreateTopicsRequest, CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest,
+    FetchResponse, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, InitProducerIdResponse,
     JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, ListOffsetsRequestPartition,
     ListOffsetsResponse, ListOffsetsResponsePartition, ListOffsetsResponseTopic, Message, MetadataRequest,
     MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -43,6 +43,7 @@ const APIS: &[(i16, RangeInclusive<i16>)] = &[
     (SyncGroupRequest::KEY, 0..=5),
     // Version 6 isn't stable in 4.3.
     (InitProducerIdRequest::KEY, 0..=5),
+    (ConsumerGroupHeartbeatRequest::KEY, 0..=1),
 ];
 
 /// Timestamps that ask for something else than a time.

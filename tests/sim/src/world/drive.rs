@@ -332,6 +332,7 @@ impl<B: Backend> World<B> {
             Notice::GroupCreated { .. } => "notice: group created",
             Notice::Stalled { .. } => "notice: stalled",
             Notice::Mended { .. } => "notice: mended",
+            Notice::Uncommitted { .. } => "notice: uncommitted",
             Notice::Refused { .. } => "notice: refused",
             _ => "notice: another",
         });

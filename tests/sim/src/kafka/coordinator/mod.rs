@@ -26,7 +26,9 @@
 //! [`next_timer`]: Coordinator::next_timer
 
 mod classic;
+mod consumer;
 mod homes;
+mod modern;
 mod offsets;
 mod owners;
 mod requests;
@@ -39,9 +41,11 @@ use std::time::Duration;
 use tidegate_core::Instant;
 use tidegate_core::kafka::wire::{ErrorCode, JoinGroupResponse, SyncGroupResponse};
 
+use super::topics::Topics;
 use super::{Config, Kafka};
 use crate::broker::PeerId;
 use classic::ClassicGroup;
+use consumer::ConsumerGroup;
 use homes::{Home, Homes};
 use offsets::Offsets;
 use owners::Change;
@@ -57,6 +61,7 @@ pub(super) enum Answer {
 #[derive(Clone, Debug)]
 enum Group {
     Classic(ClassicGroup),
+    Consumer(ConsumerGroup),
 }
 
 /// A group, and what it has committed.
@@ -83,6 +88,8 @@ pub(super) struct Coordinator {
     answers: Vec<(PeerId, Answer)>,
     /// By group.
     changes: Vec<(String, Change)>,
+    /// The same of groups of the new protocol, by topics' ids.
+    moves: Vec<(String, consumer::Change)>,
     made: u64,
 }
 
@@ -139,6 +146,7 @@ impl Coordinator {
             groups: BTreeMap::new(),
             answers: Vec::new(),
             changes: Vec::new(),
+            moves: Vec::new(),
             made: 0,
         }
     }
@@ -172,6 +180,7 @@ impl Coordinator {
             let from = home.node.map(|_| home.loads_until);
             self.with(now, config, &id, |entry, scope| match &mut entry.group {
                 Group::Classic(group) => group.reload(scope, from),
+                Group::Consumer(group) => group.reload(from, &scope.config.consumer_groups),
             });
         }
     }
@@ -181,12 +190,13 @@ impl Coordinator {
         self.groups.values().filter_map(Entry::next_timer).min()
     }
 
-    fn pass_time(&mut self, now: Instant, config: &Config) {
+    fn pass_time(&mut self, now: Instant, config: &Config, topics: &Topics) {
         let due = |entry: &Entry| entry.next_timer().is_some_and(|at| at <= now);
         let ids = self.groups.iter().filter(|(_, entry)| due(entry)).map(|(id, _)| id.clone());
         for id in ids.collect::<Vec<_>>() {
             self.with(now, config, &id, |entry, scope| match &mut entry.group {
                 Group::Classic(group) => group.pass_time(scope),
+                Group::Consumer(group) => group.pass_time(scope.now, topics),
             });
         }
     }
@@ -202,10 +212,16 @@ impl Coordinator {
         let entry = self.groups.get_mut(id)?;
         let mut scope = Scope { now, config, answers: &mut self.answers, made: &mut self.made };
         let result = act(entry, &mut scope);
-        let owners = match &mut entry.group {
-            Group::Classic(group) => group.owners_mut(),
-        };
-        self.changes.extend(owners.drain().map(|change| (id.to_owned(), change)));
+        match &mut entry.group {
+            Group::Classic(group) => {
+                let changes = group.owners_mut().drain().map(|change| (id.to_owned(), change));
+                self.changes.extend(changes);
+            }
+            Group::Consumer(group) => {
+                let changes = group.take_changes().into_iter().map(|change| (id.to_owned(), change));
+                self.moves.extend(changes);
+            }
+        }
         Some(result)
     }
 
@@ -217,11 +233,17 @@ impl Coordinator {
         });
     }
 
+    /// A UUID that nobody has.
+    fn uuid(&mut self) -> String {
+        uuid(&mut self.made)
+    }
+
     /// Its invariants.
     pub(super) fn check(&self) -> Result<(), String> {
         for (id, entry) in &self.groups {
             match &entry.group {
                 Group::Classic(group) => group.check(),
+                Group::Consumer(group) => group.check(),
             }
             .map_err(|what| format!("group {id}: {what}"))?;
         }
@@ -233,6 +255,7 @@ impl Entry {
     fn next_timer(&self) -> Option<Instant> {
         match &self.group {
             Group::Classic(group) => group.next_timer(),
+            Group::Consumer(group) => group.next_timer(),
         }
     }
 }
@@ -245,7 +268,12 @@ impl Scope<'_> {
 
     /// A member id that nobody has: what it begins with, and a number in the shape of a UUID.
     fn member_id(&mut self, begin: &str) -> String {
-        *self.made += 1;
-        format!("{begin}-00000000-0000-4000-8000-{:012x}", self.made)
+        format!("{begin}-{}", uuid(self.made))
     }
+}
+
+/// A UUID that nobody has.
+fn uuid(made: &mut u64) -> String {
+    *made += 1;
+    format!("00000000-0000-4000-8000-{made:012x}")
 }

@@ -10,6 +10,7 @@ use tidegate_core::kafka::wire::{
     OffsetFetchResponsePartitions, OffsetFetchResponseTopic, OffsetFetchResponseTopics, Uuid,
 };
 
+use super::consumer::Spot;
 use super::{Coordinator, Group};
 use crate::broker::{Fact, PeerId};
 use crate::kafka::{Config, Kafka};
@@ -82,13 +83,23 @@ impl Kafka {
         // Nothing is left to commit: the coordinator isn't asked.
         let allowed = match wanted.is_empty() {
             true => Ok(()),
-            false => self.coordinator.may_commit(self.now, &self.config, node, request, version),
+            false => {
+                let fits = wanted.iter().filter(|(.., one)| self.metadata_fits(one));
+                let spots = fits.map(|(_, name, one)| (self.topics.id_of(name), one.partition_index));
+                let spots: Vec<Spot> = spots.collect();
+                self.coordinator.may_commit(self.now, &self.config, node, request, version, &spots)
+            }
         };
         for (id, name, partition) in wanted {
             let result = allowed.and_then(|()| self.keep(peer, request, &name, partition));
             answers.add(id, &name, partition.partition_index, result.err().unwrap_or(ErrorCode::NONE));
         }
         OffsetCommitResponse { topics: answers.topics, ..Default::default() }
+    }
+
+    fn metadata_fits(&self, partition: &OffsetCommitRequestPartition) -> bool {
+        let metadata = partition.committed_metadata.as_deref().unwrap_or_default();
+        metadata.encode_utf16().count() <= self.config.offset_metadata_max
     }
 
     /// Keeps an offset, and tells it.
@@ -99,10 +110,10 @@ impl Kafka {
         name: &str,
         partition: &OffsetCommitRequestPartition,
     ) -> Result<(), ErrorCode> {
-        let metadata = partition.committed_metadata.clone().unwrap_or_default();
-        if metadata.encode_utf16().count() > self.config.offset_metadata_max {
+        if !self.metadata_fits(partition) {
             return Err(ErrorCode::OFFSET_METADATA_TOO_LARGE);
         }
+        let metadata = partition.committed_metadata.clone().unwrap_or_default();
         let (index, offset) = (partition.partition_index, partition.committed_offset);
         let entry =
             self.coordinator.groups.get_mut(&request.group_id).ok_or(ErrorCode::GROUP_ID_NOT_FOUND)?;
@@ -217,6 +228,7 @@ impl Coordinator {
         node: i32,
         request: &OffsetCommitRequest,
         version: i16,
+        spots: &[Spot],
     ) -> Result<(), ErrorCode> {
         let (id, epoch) = (&request.group_id, request.generation_id_or_member_epoch);
         self.ready(now, node, id)?;
@@ -231,6 +243,7 @@ impl Coordinator {
         let (member, instance) = (&request.member_id, request.group_instance_id.as_deref());
         let allowed = self.with(now, config, id, |entry, scope| match &mut entry.group {
             Group::Classic(group) => group.may_commit(scope, member, instance, epoch),
+            Group::Consumer(group) => group.may_commit(member, epoch, version, spots.iter().copied()),
         });
         allowed.unwrap_or(Err(ErrorCode::GROUP_ID_NOT_FOUND))
     }
@@ -240,6 +253,9 @@ impl Coordinator {
         self.ready(now, node, &request.group_id)?;
         match self.groups.get(&request.group_id).map(|entry| &entry.group) {
             None | Some(Group::Classic(_)) => Ok(()),
+            Some(Group::Consumer(group)) => {
+                group.may_fetch_offsets(request.member_id.as_deref(), request.member_epoch)
+            }
         }
     }
 }

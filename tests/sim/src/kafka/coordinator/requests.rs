@@ -2,15 +2,17 @@
 
 use bytes::Bytes;
 use tidegate_core::kafka::wire::{
-    ErrorCode, FindCoordinatorRequest, FindCoordinatorResponse, FindCoordinatorResponseCoordinator,
-    HeartbeatRequest, HeartbeatResponse, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    LeaveGroupRequestMemberIdentity, LeaveGroupResponse, LeaveGroupResponseMemberResponse,
-    OffsetCommitRequest, OffsetFetchRequest, Request, SyncGroupRequest, SyncGroupResponse, read_request,
+    ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse, ErrorCode, FindCoordinatorRequest,
+    FindCoordinatorResponse, FindCoordinatorResponseCoordinator, HeartbeatRequest, HeartbeatResponse,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, LeaveGroupRequestMemberIdentity,
+    LeaveGroupResponse, LeaveGroupResponseMemberResponse, OffsetCommitRequest, OffsetFetchRequest, Request,
+    SyncGroupRequest, SyncGroupResponse, read_request,
 };
 
-use super::{Answer, Coordinator, Group};
+use super::{Answer, ClassicGroup, Coordinator, Group};
 use crate::broker::{Fact, PeerId};
 use crate::kafka::peer::{Head, Parked};
+use crate::kafka::topics::Topics;
 use crate::kafka::{Config, Kafka};
 use tidegate_core::Instant;
 
@@ -47,7 +49,16 @@ impl Kafka {
             }),
             LeaveGroupRequest::KEY => {
                 self.answer::<LeaveGroupRequest>(peer, head, frame, |kafka, request| {
-                    kafka.coordinator.leave(kafka.now, &kafka.config, node, request, version)
+                    let (now, config) = (kafka.now, &kafka.config);
+                    kafka.coordinator.leave(now, config, node, &kafka.topics, request, version)
+                })
+            }
+            ConsumerGroupHeartbeatRequest::KEY => {
+                self.answer::<ConsumerGroupHeartbeatRequest>(peer, head, frame, |kafka, request| {
+                    kafka.consumer_heartbeat(node, request, version).unwrap_or_else(|error| {
+                        let error_code = error.0;
+                        ConsumerGroupHeartbeatResponse { error_code, ..Default::default() }
+                    })
                 })
             }
             JoinGroupRequest::KEY => self.on_join(peer, node, head, frame),
@@ -91,7 +102,7 @@ impl Kafka {
 
     /// Groups whose time has come.
     pub(in crate::kafka) fn pass_group_time(&mut self) {
-        self.coordinator.pass_time(self.now, &self.config);
+        self.coordinator.pass_time(self.now, &self.config, &self.topics);
         self.carry_out();
     }
 
@@ -113,6 +124,7 @@ impl Kafka {
                 Answer::Sync(response) => self.reply::<SyncGroupRequest>(id, head, &response),
             }
         }
+        self.name_moves();
         for (group, change) in std::mem::take(&mut self.coordinator.changes) {
             let (name, index) = &change.place;
             let Some(shard) = self.shard_of(name, *index) else { continue };
@@ -186,11 +198,21 @@ impl Coordinator {
         if let Err(error) = self.ready(now, node, &id) {
             return Err((String::new(), error));
         }
+        let known = self.groups.get_mut(&id);
+        if let Some(entry) = known
+            && let Group::Consumer(group) = &entry.group
+        {
+            if !group.is_empty() {
+                return Err((String::new(), ErrorCode::INCONSISTENT_GROUP_PROTOCOL));
+            }
+            entry.group = Group::Classic(ClassicGroup::default());
+        }
         if member.is_empty() {
             self.create(&id);
         }
         let joined = self.with(now, config, &id, |entry, scope| match &mut entry.group {
             Group::Classic(group) => group.join(scope, join),
+            Group::Consumer(_) => {}
         });
         joined.map_or(refuse(ErrorCode::UNKNOWN_MEMBER_ID), Ok)
     }
@@ -207,6 +229,9 @@ impl Coordinator {
         self.ready(now, node, &id)?;
         self.with(now, config, &id, |entry, scope| match &mut entry.group {
             Group::Classic(group) => group.sync(scope, peer, request),
+            Group::Consumer(group) => {
+                Err(group.refuse_classic(&request.member_id, request.group_instance_id.as_deref()))
+            }
         })
         .unwrap_or(Err(ErrorCode::UNKNOWN_MEMBER_ID))
     }
@@ -225,6 +250,7 @@ impl Coordinator {
             let instance = request.group_instance_id.as_deref();
             self.with(now, config, &id, |entry, scope| match &mut entry.group {
                 Group::Classic(group) => group.heartbeat(scope, member, instance, generation),
+                Group::Consumer(group) => Err(group.refuse_classic(member, instance)),
             })
             .unwrap_or(Err(ErrorCode::UNKNOWN_MEMBER_ID))
         };
@@ -240,6 +266,7 @@ impl Coordinator {
         now: Instant,
         config: &Config,
         node: i32,
+        topics: &Topics,
         request: LeaveGroupRequest,
         version: i16,
     ) -> LeaveGroupResponse {
@@ -254,6 +281,7 @@ impl Coordinator {
         }
         let left = self.with(now, config, &request.group_id, |entry, scope| match &mut entry.group {
             Group::Classic(group) => group.leave(scope, &members),
+            Group::Consumer(group) => group.leave_classic(&members, topics),
         });
         let errors = left.unwrap_or_else(|| vec![ErrorCode::UNKNOWN_MEMBER_ID; members.len()]);
         if version < 3 {

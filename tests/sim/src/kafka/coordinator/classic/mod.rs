@@ -89,6 +89,11 @@ pub(super) struct ClassicGroup {
 }
 
 impl ClassicGroup {
+    /// Whether it has no members, nor waits for any.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state == State::Empty
+    }
+
     pub(super) fn owners_mut(&mut self) -> &mut Owners {
         &mut self.owners
     }
