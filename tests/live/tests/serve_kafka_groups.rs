@@ -5,15 +5,12 @@
 mod serve_tools;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serve_tools::Served;
 use tidegate_live::kafka::{Admin, Franz, JavaConsumer, Kcat, kcat_produce, unique};
 use tidegate_live::{Consume, wait};
 
 const PARTITIONS: i32 = 6;
-const REBALANCE: Duration = Duration::from_secs(20);
-
 /// A served Kafka, and what was written to it.
 struct Party {
     served: Served,
@@ -43,7 +40,7 @@ impl Party {
     fn ours(&self, name: &str, args: &[&str]) -> Consume {
         Consume::of(&self.served.url("orders"))
             .member(&self.group, name)
-            .args(["--commit-interval", "100ms", "--session-timeout", "6s", "--from", "beginning"])
+            .args(["--commit-interval", "100ms", "--from", "beginning"])
             .args(args)
             .start()
     }
@@ -69,7 +66,7 @@ impl Party {
     #[track_caller]
     fn all_is_read(&self, readers: &dyn Fn() -> Vec<(i32, i64)>) -> usize {
         let mut times = BTreeMap::new();
-        wait::until_true("everything is read", REBALANCE, || {
+        wait::until_true("everything is read", wait::PATIENCE, || {
             times.clear();
             for at in readers() {
                 *times.entry(at).or_insert(0) += 1;
@@ -82,6 +79,22 @@ impl Party {
 
 fn of_ours(ours: &Consume) -> Vec<(i32, i64)> {
     ours.seen().messages.iter().map(|one| (one.shard as i32, one.seq.parse().unwrap())).collect()
+}
+
+/// The partitions that ours holds, by what it says: `notice: assigned orders/3`.
+fn held(ours: &Consume) -> BTreeSet<i32> {
+    let mut held = BTreeSet::new();
+    for line in &ours.seen().notices {
+        let Some((what, number)) = line.text.split_once(" orders/") else { continue };
+        let number =
+            number.split(|c: char| !c.is_ascii_digit()).next().and_then(|number| number.parse().ok());
+        match (what, number) {
+            ("notice: assigned", Some(number)) => drop(held.insert(number)),
+            ("notice: revoked" | "notice: lost", Some(number)) => drop(held.remove(&number)),
+            _ => {}
+        }
+    }
+    held
 }
 
 fn of_others(read: Vec<(String, i32, i64, String)>) -> Vec<(i32, i64)> {
@@ -103,21 +116,22 @@ fn together(strategy: &str) {
         ("session.timeout.ms", "6000"),
         ("heartbeat.interval.ms", "300"),
     ]);
-    wait::until_true("Java has it all", REBALANCE, || java.held().len() == 6);
+    wait::until_true("Java has it all", wait::PATIENCE, || java.held().len() == 6);
     let kcat = party.kcat(strategy);
-    wait::until_true("two share", REBALANCE, || java.held().len() == 3 && kcat.held().len() == 3);
+    wait::until_true("two share", wait::PATIENCE, || java.held().len() == 3 && kcat.held().len() == 3);
     let franz = party.franz(strategy);
-    wait::until_true("three share", REBALANCE, || {
+    wait::until_true("three share", wait::PATIENCE, || {
         java.held().len() == 2 && kcat.held().len() == 2 && franz.held().len() == 2
     });
-    let mut ours = party.ours("ours", &["--protocol", "classic", "--assignor", strategy]);
+    let classic = ["--protocol", "classic", "--assignor", strategy, "--session-timeout", "6s"];
+    let mut ours = party.ours("ours", &classic);
     let others = || [java.held(), kcat.held(), franz.held()];
-    wait::until_true("four share", REBALANCE, || {
-        let sizes = others().map(|held| held.len());
-        let all: BTreeSet<i32> = others().into_iter().flatten().collect();
-        sizes.iter().all(|size| (1..=2).contains(size))
-            && all.len() == sizes.iter().sum::<usize>()
-            && all.len() < 6
+    wait::until_true("four share", wait::PATIENCE, || {
+        let all = [others().to_vec(), vec![held(&ours)]].concat();
+        let whole: BTreeSet<i32> = all.iter().flatten().copied().collect();
+        all.iter().all(|held| (1..=2).contains(&held.len()))
+            && all.iter().map(BTreeSet::len).sum::<usize>() == 6
+            && whole.len() == 6
     });
     let readers = || {
         let others = [of_others(java.state().read), of_others(kcat.read()), of_others(franz.read())];
@@ -132,7 +146,7 @@ fn together(strategy: &str) {
     // One after the other leaves, and the others go on where it was.
     ours.interrupt();
     let ours_read = of_ours(&ours);
-    wait::until_true("three share it", REBALANCE, || others().iter().all(|held| held.len() == 2));
+    wait::until_true("three share it", wait::PATIENCE, || others().iter().all(|held| held.len() == 2));
     party.add();
     let readers = || {
         let others = [of_others(java.state().read), of_others(kcat.read()), of_others(franz.read())];
@@ -141,7 +155,7 @@ fn together(strategy: &str) {
     assert_eq!(party.all_is_read(&readers), 0);
     let java_read = of_others(java.state().read);
     java.close();
-    wait::until_true("two share it", REBALANCE, || kcat.held().len() == 3 && franz.held().len() == 3);
+    wait::until_true("two share it", wait::PATIENCE, || kcat.held().len() == 3 && franz.held().len() == 3);
     party.add();
     let readers = || {
         let others = [java_read.clone(), of_others(kcat.read()), of_others(franz.read())];
@@ -150,17 +164,17 @@ fn together(strategy: &str) {
     party.all_is_read(&readers);
     let kcat_read = of_others(kcat.read());
     kcat.close();
-    wait::until_true("one has it all", REBALANCE, || franz.held().len() == 6);
+    wait::until_true("one has it all", wait::PATIENCE, || franz.held().len() == 6);
     party.add();
     let readers =
         || [ours_read.clone(), java_read.clone(), kcat_read.clone(), of_others(franz.read())].concat();
     party.all_is_read(&readers);
     franz.close();
     // All of it is committed: who comes next finds nothing but what is new.
-    let last = party.ours("last", &["--protocol", "classic", "--assignor", strategy]);
-    wait::until_true("it reads", REBALANCE, || last.seen().noticed("ready"));
+    let last = party.ours("last", &classic);
+    wait::until_true("it reads", wait::PATIENCE, || last.seen().noticed("ready"));
     party.add();
-    wait::until_true("it reads what is new", REBALANCE, || last.count() >= 60);
+    wait::until_true("it reads what is new", wait::PATIENCE, || last.count() >= 60);
     assert_eq!(last.count(), 60);
 }
 
@@ -183,4 +197,31 @@ fn java_s_producer_as_it_comes() {
     let of_java =
         read.iter().filter(|one| one.value.as_ref().is_some_and(|value| value.starts_with(b"java ")));
     assert_eq!((read.len(), of_java.count()), (500, 500));
+}
+
+#[test]
+fn the_consumer_protocol_of_ours_and_java() {
+    let mut party = Party::new(3);
+    let java = party.java(&[("group.protocol", "consumer")]);
+    wait::until_true("Java has it all", wait::PATIENCE, || java.held().len() == 6);
+    let mut ours = party.ours("ours", &["--protocol", "consumer"]);
+    wait::until_true("two share", wait::PATIENCE, || java.held().len() == 3 && held(&ours).len() == 3);
+    let of_java = java.held();
+    party.add();
+    let readers = || [of_ours(&ours), of_others(java.state().read)].concat();
+    assert_eq!(party.all_is_read(&readers), 0, "nothing is read twice");
+    let seen = of_ours(&ours);
+    assert!(seen.len() == 30 && seen.iter().all(|(partition, _)| !of_java.contains(partition)), "{seen:?}");
+    let java_read = of_others(java.state().read);
+    java.close();
+    party.add();
+    let readers = || [of_ours(&ours), java_read.clone()].concat();
+    assert_eq!(party.all_is_read(&readers), 0, "what Java has committed isn't read again");
+    ours.interrupt();
+    let ours_read = of_ours(&ours);
+    let again = party.java(&[("group.protocol", "consumer")]);
+    wait::until_true("Java has it all", wait::PATIENCE, || again.held().len() == 6);
+    party.add();
+    let readers = || [ours_read.clone(), java_read.clone(), of_others(again.state().read)].concat();
+    assert_eq!(party.all_is_read(&readers), 0);
 }
