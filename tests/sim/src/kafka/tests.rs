@@ -1,13 +1,16 @@
 #![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
+mod edges;
+mod logs;
+
 use std::time::Duration;
 
 use bytes::BytesMut;
 use tidegate_core::kafka::records::{BatchBuilder, Batches, NewRecord};
 use tidegate_core::kafka::wire::{
     ApiVersionsRequest, ErrorCode, FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponse,
-    ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, Request, correlation_id,
-    read_response, split_frame, write_request,
+    InitProducerIdRequest, ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, Request,
+    correlation_id, read_response, split_frame, write_request,
 };
 use tidegate_core::{Instant, SeqNo};
 
@@ -122,21 +125,6 @@ fn a_fetch_waits_for_records_and_no_longer_than_it_said() {
 }
 
 #[test]
-fn sessions_are_counted_and_forgotten_oldest_first() {
-    let mut client = Client::new(Config { sessions: 1, ..Config::default() });
-    client.kafka.create_topic("orders", 1);
-    client.kafka.produce(NOW, "orders", 0, &[b"a"]).unwrap();
-    let request = fetch(&client.kafka, 0);
-    let first = client.ask(18, &request).session_id;
-    let out_of_turn = FetchRequest { session_id: first, session_epoch: 2, ..request.clone() };
-    assert_eq!(client.ask(18, &out_of_turn).error_code, ErrorCode::INVALID_FETCH_SESSION_EPOCH.0);
-    let second = client.ask(18, &request).session_id;
-    assert_ne!(first, second);
-    let gone = FetchRequest { session_id: first, session_epoch: 1, ..request };
-    assert_eq!(client.ask(18, &gone).error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0);
-}
-
-#[test]
 fn positions_are_where_the_log_has_them() {
     let mut client = Client::new(Config { unix_ms_at_origin: 1_000, ..Config::default() });
     client.kafka.create_topic("orders", 1);
@@ -221,4 +209,16 @@ fn what_is_no_request_closes_the_connection() {
     client.send(4, &ApiVersionsRequest::default());
     let answer = client.answer::<ApiVersionsRequest>(4).unwrap();
     assert!(answer.api_keys.iter().any(|api| (api.api_key, api.max_version) == (FetchRequest::KEY, 18)));
+}
+
+#[test]
+fn a_producer_gets_an_id_of_its_own_and_no_transactions() {
+    let mut client = Client::new(Config::default());
+    for version in 0..=5 {
+        let answer =
+            client.ask(version, &InitProducerIdRequest { transactional_id: None, ..Default::default() });
+        assert_eq!((answer.error_code, answer.producer_id, answer.producer_epoch), (0, version.into(), 0));
+        let answer = client.ask(version, &InitProducerIdRequest::default());
+        assert_eq!((ErrorCode(answer.error_code), answer.producer_id), (ErrorCode::INVALID_REQUEST, -1));
+    }
 }
