@@ -229,7 +229,6 @@ impl Side {
             protocol_type: Some("consumer".into()),
             protocol_name: Some("range".into()),
             assignments: plan.iter().map(assignment).collect(),
-            ..Default::default()
         }
     }
 
