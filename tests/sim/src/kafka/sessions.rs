@@ -219,7 +219,8 @@ impl Sessions {
         for topic in &response.responses {
             for data in &topic.partitions {
                 let key = (topic.topic_id, (topic.topic.clone(), data.partition_index));
-                if data.records.as_ref().is_some_and(|records| !records.is_empty()) {
+                // Not yet by the answer that opens the session.
+                if !pending.is_full() && data.records.as_ref().is_some_and(|records| !records.is_empty()) {
                     session.partitions.put_last(&key);
                 }
                 session.told.insert(key, Told::of(data));
