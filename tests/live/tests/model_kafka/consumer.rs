@@ -109,11 +109,8 @@ impl Generator {
 
     /// What it wants: topics by name, or by a pattern.
     fn wants(&mut self, request: &mut ConsumerGroupHeartbeatRequest, version: i16) {
-        let names: Vec<String> = self.topics.iter().map(|topic| topic.name.clone()).collect();
-        let mut wanted: Vec<String> = names.iter().filter(|_| !self.one_in(4)).cloned().collect();
-        if self.one_in(10) {
-            wanted.push(format!("{}-none", self.simple_group()));
-        }
+        let names = self.topic_names();
+        let wanted = names.iter().filter(|_| !self.one_in(3)).cloned().collect();
         request.subscribed_topic_names = Some(wanted);
         if version >= 1 && !request.member_id.is_empty() && self.one_in(12) {
             let begin = names[0].trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();

@@ -56,6 +56,9 @@ impl<'a> Dialogue<'a> {
         let mut dialogue =
             Dialogue { sides, model_names, real_names, correlation: 0, waiting, lines: Vec::new() };
         while let Some((connection, ask)) = generator.next(&dialogue.busy()) {
+            if let Some(made) = generator.maybe_grow(dialogue.sides) {
+                dialogue.lines.push(made);
+            }
             let talked = dialogue.ask(connection, ask, generator, tally);
             let told = |what| {
                 let from = dialogue.lines.len().saturating_sub(TOLD);
@@ -103,7 +106,7 @@ impl<'a> Dialogue<'a> {
             _ => return Ok(()),
         };
         std::thread::sleep(pause);
-        self.sides.model.pass(pause);
+        self.sides.model.pass();
         Ok(())
     }
 

@@ -16,6 +16,9 @@ const CONNECTIONS: usize = CLASSIC + 2;
 /// Classic members at most.
 pub const CLASSIC: usize = 3;
 
+/// Topics at most.
+const TOPICS: usize = 4;
+
 /// A topic of the dialogue.
 #[derive(Clone, Debug)]
 pub struct Topic {
@@ -37,6 +40,7 @@ pub struct Generator {
     /// How often each kind of request is chosen, of this dialogue.
     weights: [u64; 5],
     pub(super) topics: Vec<Topic>,
+    made_topics: usize,
     pub(super) classic: Vec<ClassicMember>,
     pub(super) consumers: Vec<ConsumerMember>,
     /// Members made so far.
@@ -59,6 +63,7 @@ impl Generator {
             left: requests,
             weights,
             topics: Vec::new(),
+            made_topics: 0,
             classic,
             consumers: Vec::new(),
             made: 0,
@@ -72,19 +77,44 @@ impl Generator {
         CONNECTIONS
     }
 
-    /// Makes the topics on both sides.
+    /// Makes the first topics on both sides.
     pub fn begin(&mut self, sides: &mut Sides) {
-        let topics: Vec<(String, i32)> = (0..1 + self.tape.below(3))
-            .map(|number| (format!("{}-t{number}", self.name), 1 + self.below(5)))
-            .collect();
+        let topics = (0..1 + self.tape.below(3)).map(|_| 1 + self.below(5)).collect();
+        self.create(sides, topics);
+    }
+
+    /// Makes another topic, rarely. What is to be said of it.
+    pub fn maybe_grow(&mut self, sides: &mut Sides) -> Option<String> {
+        if self.made_topics == TOPICS || !self.one_in(100) {
+            return None;
+        }
+        let partitions = 1 + self.below(5);
+        self.create(sides, vec![partitions]);
+        Some(format!("another topic, of {partitions} partitions"))
+    }
+
+    fn create(&mut self, sides: &mut Sides, topics: Vec<i32>) {
+        let named = |(at, partitions): (usize, i32)| (self.topic_name(self.made_topics + at), partitions);
+        let topics: Vec<(String, i32)> = topics.into_iter().enumerate().map(named).collect();
+        self.made_topics += topics.len();
         let ids = sides.real.create_topics(&topics);
         for ((name, partitions), id) in topics.into_iter().zip(ids) {
             sides.model.create_topic(&name, id, partitions);
             // Of two in one slot of a broker's tables, chance says which one comes first.
-            if self.topics.iter().all(|one| slot(one.id) != slot(id)) {
-                self.topics.push(Topic { name, id, partitions });
+            if self.topics.iter().any(|one| slot(one.id) == slot(id)) {
+                self.left = 0;
             }
+            self.topics.push(Topic { name, id, partitions });
         }
+    }
+
+    /// All topics that there are, and that may still come.
+    pub(super) fn topic_names(&self) -> Vec<String> {
+        (0..TOPICS).map(|number| self.topic_name(number)).collect()
+    }
+
+    fn topic_name(&self, number: usize) -> String {
+        format!("{}-t{number}", self.name)
     }
 
     /// The next request, and on which connection; `None`: the dialogue is over. `busy`: connections

@@ -1,4 +1,4 @@
-//! The model's side: in this process, at a time that only grows with each request.
+//! The model's side: in this process, by the clock of the real one.
 
 use std::time::Duration;
 
@@ -15,6 +15,7 @@ use super::ask::{Answer, Ask};
 #[derive(Debug)]
 pub struct Model {
     kafka: Kafka,
+    started: std::time::Instant,
     now: Instant,
     connected: u64,
     connections: Vec<PeerId>,
@@ -30,7 +31,8 @@ impl Model {
         let consumer_groups =
             ConsumerGroups { assignment_interval: Duration::ZERO, ..ConsumerGroups::default() };
         let kafka = Kafka::new(Config { port, release, consumer_groups, ..Config::default() });
-        Self { kafka, now: Instant::ZERO, connected: 0, connections: Vec::new() }
+        let (started, now) = (std::time::Instant::now(), Instant::ZERO);
+        Self { kafka, started, now, connected: 0, connections: Vec::new() }
     }
 
     /// New connections instead of all that there were.
@@ -55,7 +57,7 @@ impl Model {
     /// Sends a request.
     pub fn send(&mut self, connection: usize, ask: &Ask, correlation: i32) {
         let peer = self.connections[connection];
-        self.now = self.now + Duration::from_millis(1);
+        self.pass();
         self.kafka.incoming(peer).extend_from_slice(&ask.bytes(correlation));
         self.kafka.handle(self.now, BrokerEvent::Received { peer });
         self.settle();
@@ -64,12 +66,6 @@ impl Model {
     /// The answer to it, if it is there.
     pub fn receive(&mut self, connection: usize, ask: &Ask) -> Option<Answer> {
         let peer = self.connections[connection];
-        // A fetch may wait as long as it said; nothing else ends with time in a dialogue.
-        if let Ask::Fetch(_, request) = ask
-            && self.kafka.outgoing(peer).is_empty()
-        {
-            self.pass(Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0)));
-        }
         let mut bytes = BytesMut::from(self.kafka.outgoing(peer));
         let before = bytes.len();
         let frame = split_frame(&mut bytes, usize::MAX).unwrap()?;
@@ -78,9 +74,9 @@ impl Model {
         Some(ask.read(frame))
     }
 
-    /// Time passes.
-    pub fn pass(&mut self, time: Duration) {
-        self.now = self.now + time;
+    /// Time has passed.
+    pub fn pass(&mut self) {
+        self.now = Instant::ZERO + self.started.elapsed();
         self.kafka.handle(self.now, BrokerEvent::Tick);
         self.settle();
     }

@@ -23,7 +23,7 @@ impl Generator {
         match self.tape.below(8) {
             0 => (other, String::new(), None, -1),
             1 => (other, "nobody".into(), None, self.below(3)),
-            2 | 3 | 4 if !self.consumers.is_empty() => {
+            2..=4 if !self.consumers.is_empty() => {
                 let at = self.index(self.consumers.len());
                 let member = self.consumers[at].clone();
                 let epoch = self.maybe_wrong(member.epoch);
