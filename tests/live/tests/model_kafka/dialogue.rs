@@ -1,6 +1,9 @@
 //! One dialogue with both sides.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
+
+use tidegate_core::kafka::wire::ConsumerGroupHeartbeatRequest;
 
 use super::ask::{Answer, Ask};
 use super::generate::Generator;
@@ -10,8 +13,9 @@ use super::{Model, Real, Tally};
 
 /// For how long nothing may come from a broker that has to wait.
 const SILENCE: Duration = Duration::from_millis(25);
-/// Patterns are resolved beside the answer.
-const PATTERNS: Duration = Duration::from_millis(150);
+/// Patterns are resolved beside the answer, of this heartbeat or of one of the next ones.
+const PATTERNS: Duration = Duration::from_millis(100);
+const RESOLVING: u32 = 4;
 /// A rebalance of a group that only waits for those who were told an id has no time at all: its end is
 /// a timer's.
 const TIMERS: Duration = Duration::from_millis(15);
@@ -40,6 +44,8 @@ pub struct Dialogue<'a> {
     correlation: i32,
     /// By connection: what waits for its answer.
     waiting: Vec<Option<Ask>>,
+    /// By group, for how many heartbeats more patterns may be resolved.
+    resolving: BTreeMap<String, u32>,
     /// All that was asked, and how it was answered.
     lines: Vec<String>,
 }
@@ -53,8 +59,15 @@ impl<'a> Dialogue<'a> {
         generator.begin(sides);
         let waiting = vec![None; connections];
         let (model_names, real_names) = (Names::default(), Names::default());
-        let mut dialogue =
-            Dialogue { sides, model_names, real_names, correlation: 0, waiting, lines: Vec::new() };
+        let mut dialogue = Dialogue {
+            sides,
+            model_names,
+            real_names,
+            correlation: 0,
+            waiting,
+            resolving: BTreeMap::new(),
+            lines: Vec::new(),
+        };
         while let Some((connection, ask)) = generator.next(&dialogue.busy()) {
             if let Some(made) = generator.maybe_grow(dialogue.sides) {
                 dialogue.lines.push(made);
@@ -101,13 +114,21 @@ impl<'a> Dialogue<'a> {
             self.collect(other, generator, tally)?;
         }
         let pause = match &ask {
-            Ask::ConsumerGroupHeartbeat(_, one) if one.subscribed_topic_regex.is_some() => PATTERNS,
+            Ask::ConsumerGroupHeartbeat(_, one) if self.resolves(one) => PATTERNS,
             Ask::LeaveGroup(..) => TIMERS,
             _ => return Ok(()),
         };
         std::thread::sleep(pause);
         self.sides.model.pass();
         Ok(())
+    }
+
+    /// Whether patterns may be resolved after this heartbeat: one that brings a pattern, or one of the
+    /// next of its group, as the first may only have removed another pattern.
+    fn resolves(&mut self, request: &ConsumerGroupHeartbeatRequest) -> bool {
+        let left = self.resolving.entry(request.group_id.clone()).or_default();
+        *left = if request.subscribed_topic_regex.is_some() { RESOLVING } else { left.saturating_sub(1) };
+        *left > 0
     }
 
     /// Takes an answer from both sides, if the model has one.
