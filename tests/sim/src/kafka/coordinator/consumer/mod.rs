@@ -16,8 +16,8 @@
 //! A refusal changes nothing: all that can go wrong is looked at first. Patterns are resolved after
 //! the answer that made it necessary, as a broker does it on another thread.
 //!
-//! Not modelled: members of the classic protocol in such a group (the online migration), racks, and
-//! authorization. Source: `org.apache.kafka.coordinator.group` of Apache Kafka 4.2.2 and 4.3.1, and
+//! Not modelled: members of the classic protocol in such a group (a broker is as with
+//! `group.consumer.migration.policy=disabled`), racks, and authorization. Source: `org.apache.kafka.coordinator.group` of Apache Kafka 4.2.2 and 4.3.1, and
 //! the same requests to brokers of both.
 //!
 //! **Invariant:** nobody owns a partition that another one has not let go of.
@@ -179,9 +179,11 @@ impl ConsumerGroup {
         if looks {
             self.look(topics, bump);
         }
-        // Kafka keeps it with the group, and looks again only when it looks at the topics.
-        let kind = known_kind.filter(|_| !looks).unwrap_or_else(|| self.kind());
-        self.aim(now, (assignor, kind), comes.then_some(&member.id), topics, config);
+        if self.target_epoch < self.epoch {
+            // Kafka keeps the kind with the group, and looks again only when it looks at the topics.
+            let kind = known_kind.filter(|_| !looks).unwrap_or_else(|| self.kind());
+            self.aim(now, (assignor, kind), comes.then_some(&member.id), topics, config);
+        }
         self.most = self.most.max(self.members.len());
         let changed = names_changed || pattern_changed;
         self.reconcile(now, &mut member, changed, request, topics);

@@ -68,8 +68,8 @@ impl ConsumerGroup {
         if before.last.is_some_and(|(_, at)| now <= at + SOONEST) {
             return;
         }
-        let wanted: BTreeSet<String> = self.members.values().map(|member| member.pattern.clone()).collect();
-        let wanted: BTreeSet<String> = wanted.into_iter().filter(|pattern| !pattern.is_empty()).collect();
+        let patterns = self.members.values().map(|member| &member.pattern);
+        let wanted: BTreeSet<String> = patterns.filter(|pattern| !pattern.is_empty()).cloned().collect();
         let old = |(made, at)| made < topics.made() || now > at + config.regex_refresh_interval;
         let old = before.last.is_none_or(old);
         if wanted.is_empty() || !(new || old || wanted.len() != before.patterns) {

@@ -61,7 +61,7 @@ impl ConsumerGroup {
         names.chain(self.patterns.values().flat_map(|resolved| &resolved.topics))
     }
 
-    /// Computes the target, if there is a newer epoch and it is time (since 4.3 not more often than
+    /// Computes the target of a newer epoch, if it is time (since 4.3 not more often than
     /// `group.consumer.assignment.interval.ms` says).
     /// `comes`: who was no member before.
     pub(super) fn aim(
@@ -74,7 +74,7 @@ impl ConsumerGroup {
     ) {
         let too_early = self.release == Release::V4_3
             && self.targeted_at.is_some_and(|at| now < at + config.assignment_interval);
-        if self.target_epoch >= self.epoch || too_early {
+        if too_early {
             return;
         }
         let members = order::members(&self.members, self.most, comes);
