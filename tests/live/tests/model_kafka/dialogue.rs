@@ -18,7 +18,7 @@ const PATTERNS: Duration = Duration::from_millis(100);
 const RESOLVING: u32 = 4;
 /// A rebalance of a group that only waits for those who were told an id has no time at all: its end is
 /// a timer's.
-const TIMERS: Duration = Duration::from_millis(15);
+const TIMERS: Duration = Duration::from_millis(30);
 
 /// Both sides.
 #[derive(Debug)]

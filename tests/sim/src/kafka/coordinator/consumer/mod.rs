@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! heartbeat ─► whose turn ─► subscription ─► group epoch ─► target ─► reconcile ─► answer
-//!                 │               │                            ▲          │
-//!              refusals        patterns: resolved         assignor     timers · changes
+//!                 │               │                          ▲            │
+//!              refusals    patterns: resolved            assignor     timers · changes
 //! ```
 //!
 //! Theory of operation. What the group shall look like and what it looks like are two things. A
@@ -17,8 +17,9 @@
 //! the answer that made it necessary, as a broker does it on another thread.
 //!
 //! Not modelled: members of the classic protocol in such a group (a broker is as with
-//! `group.consumer.migration.policy=disabled`), racks, and authorization. Source: `org.apache.kafka.coordinator.group` of Apache Kafka 4.2.2 and 4.3.1, and
-//! the same requests to brokers of both.
+//! `group.consumer.migration.policy=disabled`), racks, and authorization. Source:
+//! `org.apache.kafka.coordinator.group` of Apache Kafka 4.2.2 and 4.3.1, and the same requests to
+//! brokers of both.
 //!
 //! **Invariant:** nobody owns a partition that another one has not let go of.
 //!
