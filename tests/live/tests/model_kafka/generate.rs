@@ -83,10 +83,18 @@ impl Generator {
         self.create(sides, topics);
     }
 
-    /// Makes another topic, rarely. What is to be said of it.
+    /// Makes another topic, or gives one more partitions, rarely. What is to be said of it.
     pub fn maybe_grow(&mut self, sides: &mut Sides) -> Option<String> {
-        if self.made_topics == TOPICS || !self.one_in(100) {
+        if !self.one_in(80) {
             return None;
+        }
+        if self.made_topics == TOPICS || self.one_in(2) {
+            let at = self.index(self.topics.len());
+            let topic = &mut self.topics[at];
+            topic.partitions += 1;
+            sides.real.add_partitions(&topic.name, topic.partitions);
+            sides.model.add_partitions(&topic.name, topic.partitions);
+            return Some(format!("{} has {} partitions", topic.name, topic.partitions));
         }
         let partitions = 1 + self.below(5);
         self.create(sides, vec![partitions]);

@@ -54,6 +54,11 @@ impl Model {
         assert!(self.kafka.create_topic_as(name, id, partitions));
     }
 
+    /// Gives a topic more partitions.
+    pub fn add_partitions(&mut self, topic: &str, total: i32) {
+        assert!(self.kafka.add_partitions(topic, total));
+    }
+
     /// Sends a request.
     pub fn send(&mut self, connection: usize, ask: &Ask, correlation: i32) {
         let peer = self.connections[connection];

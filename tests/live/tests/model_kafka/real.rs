@@ -150,6 +150,14 @@ impl Real {
         ids
     }
 
+    /// Gives a topic more partitions, and waits until they can be used.
+    pub fn add_partitions(&mut self, topic: &str, total: i32) {
+        self.cluster.admin().add_partitions(topic, usize::try_from(total).unwrap());
+        let topics = [(topic.to_owned(), total)];
+        self.wait_for_leaders(&topics);
+        self.wait_for_groups(&topics);
+    }
+
     fn wait_for_leaders(&mut self, topics: &[(String, i32)]) {
         let partition = |partition_index| ListOffsetsRequestPartition {
             partition_index,

@@ -327,7 +327,7 @@ fn a_hundred_members_share_a_thousand_partitions() {
     for name in &names {
         world.topics.create(name, 100, 1, &[1]);
     }
-    let mut members: Vec<(String, i32, Vec<(char, i32)>)> = Vec::new();
+    let mut members = Vec::new();
     for number in 0..100 {
         let id = format!("m{number}");
         let (epoch, assigned) = world.join(&id, &names).unwrap();
