@@ -84,7 +84,10 @@ impl Generator {
             1 if member.instance.is_some() => request.member_epoch = -2,
             2 => request.member_epoch += 1,
             3 | 4 => request.member_epoch -= 1,
-            5 if request.instance_id.is_none() => request.member_id = "nobody".into(),
+            // Not where a member's id is chance.
+            5 if request.instance_id.is_none() && member.group == self.consumer_group() => {
+                request.member_id = "nobody".into();
+            }
             6 | 7 => self.wants(&mut request, version),
             // All of it, as after a lost answer.
             8 | 9 => {
