@@ -5,7 +5,7 @@ use tidegate_core::timer::Wake;
 use tidegate_core::{Endpoint, Instant};
 
 use super::Kafka;
-use super::peer::Peer;
+use super::peer::{Parked, Peer};
 use crate::broker::{Broker, BrokerCommand, BrokerEvent, Fact, PeerId};
 
 /// Bytes that a peer has not read yet, above which no request of it is looked at.
@@ -14,7 +14,9 @@ const UNREAD: usize = 8 << 20;
 impl Kafka {
     /// Answers what can be answered.
     fn settle(&mut self) {
-        while let Some(id) = self.restless.pop_first() {
+        loop {
+            self.pass_group_time();
+            let Some(id) = self.restless.pop_first() else { break };
             self.hold_up(id);
             self.look_after(id);
             while let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.outgoing.len() <= UNREAD) {
@@ -53,9 +55,11 @@ impl Kafka {
     }
 
     fn next_wake(&self) -> Option<Wake> {
-        let parked = self.peers.values().filter_map(|peer| Some((peer.parked.as_ref()?.until, "fetch ends")));
+        let fetches = self.peers.values().filter_map(|peer| peer.parked.as_ref()?.until());
+        let fetches = fetches.map(|at| (at, "fetch ends"));
         let muted = self.peers.values().map(|peer| (peer.muted, "muted")).filter(|(at, _)| *at > self.now);
-        let (at, why) = parked.chain(muted).min()?;
+        let group = self.coordinator.next_timer().map(|at| (at, "group's time"));
+        let (at, why) = fetches.chain(muted).chain(group).min()?;
         Some(Wake { at, why })
     }
 }
@@ -73,7 +77,7 @@ impl Broker for Kafka {
         self.now = self.now.max(now);
         let due = self.peers.iter().filter(|(_, peer)| {
             let heard = peer.muted > Instant::ZERO && peer.muted <= self.now;
-            heard || peer.parked.as_ref().is_some_and(|parked| parked.until <= self.now)
+            heard || peer.parked.as_ref().and_then(Parked::until).is_some_and(|at| at <= self.now)
         });
         let due: Vec<PeerId> = due.map(|(id, _)| *id).collect();
         self.restless.extend(due);
@@ -125,12 +129,13 @@ impl Broker for Kafka {
     }
 
     fn watch(&mut self, shards: &[Bytes]) {
-        let place = |name: &Bytes| {
+        self.watched.clear();
+        for (shard, name) in (0..).zip(shards) {
             let name = String::from_utf8_lossy(name);
             let (topic, index) = name.rsplit_once(':').unwrap_or((&name, "0"));
-            (topic.to_owned(), index.parse().unwrap_or(0))
-        };
-        self.watched = shards.iter().map(place).collect();
+            let partitions = self.watched.entry(topic.to_owned()).or_default();
+            partitions.insert(index.parse().unwrap_or(0), shard);
+        }
     }
 
     fn facts(&mut self) -> &mut Vec<Fact> {
@@ -138,6 +143,7 @@ impl Broker for Kafka {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.topics.check()
+        self.topics.check()?;
+        self.coordinator.check()
     }
 }

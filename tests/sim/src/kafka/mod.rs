@@ -3,19 +3,20 @@
 //! ```text
 //! incoming ─► frame ─► requests: whose turn, which version ─► topics · log ─► outgoing
 //!                          │                                       │ records came
-//!                          └─► fetch: sessions, the long poll ◄────┘
+//!                          ├─► fetch: sessions, the long poll ◄────┘
+//!                          └─► coordinator: groups, offsets
 //! ```
 //!
 //! Theory of operation. One [`Kafka`] is a whole cluster: brokers, topics, partitions with leaders
 //! and epochs, and logs that hold batches as the bytes that came. A peer's requests are answered in
-//! order, one at a time: while a fetch waits for records, nothing else of its connection is looked
-//! at, as a real broker does it. After each event, those fetches are looked after.
+//! order, one at a time: while a fetch waits for records, or a member for its group, nothing else of
+//! its connection is looked at, as a real broker does it. After each event, those fetches are looked
+//! after, and groups whose time has come.
 //!
-//! Answers are those of Apache Kafka 4.3. Not modelled yet: groups and their offsets, so ApiVersions
-//! doesn't name these requests; the requests of transactions; authorization; facts, but for what was
-//! appended. Replicas have at once what their leader has. What happens to a cluster happens by hand:
-//! brokers that crash, are upgraded or hold clients up, replicas that lag, sessions that are forgotten,
-//! logs that are trimmed, compacted or lose their end, transactions.
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: the requests of transactions; the sequence
+//! numbers of producers, so that one which sends a batch twice has it twice; authorization. Replicas have at once what their leader has. What happens to a cluster happens by
+//! hand: brokers that crash, are upgraded or hold clients up, coordinators that move, replicas that
+//! lag, sessions that are forgotten, logs that are trimmed, compacted or lose their end, transactions.
 //!
 //! **Invariant:** same events, same commands, facts and bytes.
 //!
@@ -25,10 +26,12 @@
 //! **Invariant:** a peer's requests are answered in order.
 
 mod config;
+mod coordinator;
 mod drive;
 mod fetch;
 mod log;
 mod nodes;
+mod outcome;
 mod peer;
 mod racks;
 mod requests;
@@ -45,17 +48,19 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
+use tidegate_core::kafka::wire::Uuid;
 use tidegate_core::{Instant, SeqNo};
 
-pub use config::Config;
+pub use config::{Config, ConsumerGroups};
 pub use versions::Release;
 
 use crate::broker::{BrokerCommand, Fact, PeerId};
+use coordinator::Coordinator;
 use nodes::Nodes;
 use peer::Peer;
 use sessions::Sessions;
 use throttle::Throttle;
-use topics::{Place, Topics};
+use topics::Topics;
 
 /// A cluster of Kafka brokers.
 ///
@@ -75,6 +80,7 @@ pub struct Kafka {
     now: Instant,
     nodes: Nodes,
     topics: Topics,
+    coordinator: Coordinator,
     /// By broker.
     sessions: BTreeMap<i32, Sessions>,
     /// By broker.
@@ -83,7 +89,10 @@ pub struct Kafka {
     commands: VecDeque<BrokerCommand>,
     /// Peers that must be looked after.
     restless: BTreeSet<PeerId>,
-    watched: Vec<Place>,
+    /// Producer ids that were given out.
+    producers: i64,
+    /// Numbers of the partitions that are watched, by topic and partition.
+    watched: BTreeMap<String, BTreeMap<i32, u32>>,
     facts: Vec<Fact>,
     /// Where bytes for a peer that is no more go.
     nowhere: BytesMut,
@@ -92,8 +101,10 @@ pub struct Kafka {
 impl Kafka {
     /// A cluster without topics.
     pub fn new(config: Config) -> Self {
+        let nodes = Nodes::new(&config);
         Self {
-            nodes: Nodes::new(&config),
+            coordinator: Coordinator::new(&nodes.all()),
+            nodes,
             config,
             now: Instant::ZERO,
             topics: Topics::default(),
@@ -102,7 +113,8 @@ impl Kafka {
             peers: BTreeMap::new(),
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
-            watched: Vec::new(),
+            producers: 0,
+            watched: BTreeMap::new(),
             facts: Vec::new(),
             nowhere: BytesMut::new(),
         }
@@ -113,9 +125,16 @@ impl Kafka {
         self.topics.create(name, partitions, self.config.replicas, &self.nodes.alive())
     }
 
+    /// Makes a topic with an id of one's own, such as another cluster's has; false if there is one of
+    /// this name or this id, or no broker is there.
+    pub fn create_topic_as(&mut self, name: &str, id: Uuid, partitions: i32) -> bool {
+        self.topics.create_as(name, id, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
     /// Deletes a topic; one that is made of the same name later is another one.
     pub fn delete_topic(&mut self, name: &str) -> bool {
         let gone = self.topics.delete(name);
+        self.forget_offsets(name);
         self.rouse();
         gone
     }
@@ -132,10 +151,16 @@ impl Kafka {
         self.append(name, index, batch.into())
     }
 
+    /// Gives a topic more partitions, up to this many in all; false if there is no such topic, or it
+    /// has as many.
+    pub fn add_partitions(&mut self, name: &str, partitions: i32) -> bool {
+        self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
     fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
         let stamped = self.topics.get(name)?.stamped;
         let records = if stamped { rewrite::stamped(records, self.wall_clock(self.now))? } else { records };
-        let shard = self.shard(name, index);
+        let shard = self.shard_of(name, index);
         let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
         let epoch = partition.epoch;
         let first = partition.log.append(records, epoch)?;
@@ -147,18 +172,13 @@ impl Kafka {
         Some(first)
     }
 
-    /// What a partition is called in facts; `None`: it isn't watched.
-    fn shard(&self, name: &str, index: i32) -> Option<u32> {
-        let at = self.watched.iter().position(|(topic, at)| topic == name && *at == index)?;
-        u32::try_from(at).ok()
-    }
-
     /// One past the last offset of a partition.
     pub fn end(&self, name: &str, index: i32) -> Option<i64> {
         Some(self.topics.partition(name, index)?.log.end())
     }
 
-    /// A broker is gone, with its connections; others lead its partitions where they have replicas.
+    /// A broker is gone, with its connections; others lead its partitions where they have replicas, and
+    /// coordinate its groups.
     pub fn crash(&mut self, id: i32) {
         self.nodes.set_alive(id, false);
         self.forget_sessions(id);
@@ -169,6 +189,7 @@ impl Kafka {
             self.commands.push_back(BrokerCommand::Close { peer });
         }
         self.topics.elect(&self.nodes.alive());
+        self.elect_coordinators();
         self.rouse();
     }
 
@@ -176,6 +197,7 @@ impl Kafka {
     pub fn restart(&mut self, id: i32) {
         self.nodes.set_alive(id, true);
         self.topics.elect(&self.nodes.alive());
+        self.elect_coordinators();
         self.rouse();
     }
 
@@ -195,6 +217,11 @@ impl Kafka {
             partition.log.trim(start);
         }
         self.rouse();
+    }
+
+    /// The number of a partition that is watched.
+    fn shard_of(&self, name: &str, index: i32) -> Option<u32> {
+        self.watched.get(name)?.get(&index).copied()
     }
 
     /// Fetches that wait may have something now.

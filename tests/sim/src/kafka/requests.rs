@@ -6,23 +6,26 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_core::kafka::is_topic_name;
 use tidegate_core::kafka::wire::{
-    ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, CreateTopicsRequest,
-    CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest, FetchResponse,
-    ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsResponse, ListOffsetsResponsePartition,
-    ListOffsetsResponseTopic, MetadataRequest, MetadataResponse, MetadataResponseBroker,
-    MetadataResponsePartition, MetadataResponseTopic, OffsetForLeaderEpochRequest,
+    ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, ConsumerGroupHeartbeatRequest,
+    CreateTopicsRequest, CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest,
+    FetchResponse, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, InitProducerIdResponse,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, ListOffsetsRequestPartition,
+    ListOffsetsResponse, ListOffsetsResponsePartition, ListOffsetsResponseTopic, MetadataRequest,
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
     OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochResponse,
     OffsetForLeaderEpochResponseEpochEndOffset, OffsetForLeaderEpochResponseTopic, ProduceRequest,
-    ProduceResponse, ProduceResponsePartition, ProduceResponseTopic, Request, Uuid, read_request,
-    request_header,
+    ProduceResponse, ProduceResponsePartition, ProduceResponseTopic, Request, SyncGroupRequest, Uuid,
+    api_key, read_request, request_header,
 };
 
 use super::Kafka;
 use super::fetch::Reading;
+use super::outcome::Outcome;
 use super::peer::{Head, Parked};
 use super::sessions::Sessions;
 use super::throttle::HeldUp;
-use crate::broker::PeerId;
+use crate::broker::{Fact, PeerId};
 
 /// What is answered, and in which versions.
 const APIS: &[(i16, RangeInclusive<i16>)] = &[
@@ -34,6 +37,16 @@ const APIS: &[(i16, RangeInclusive<i16>)] = &[
     (ApiVersionsRequest::KEY, 0..=4),
     (CreateTopicsRequest::KEY, 2..=7),
     (OffsetForLeaderEpochRequest::KEY, 2..=4),
+    (OffsetCommitRequest::KEY, 2..=10),
+    (OffsetFetchRequest::KEY, 1..=10),
+    (FindCoordinatorRequest::KEY, 0..=6),
+    (JoinGroupRequest::KEY, 0..=9),
+    (HeartbeatRequest::KEY, 0..=4),
+    (LeaveGroupRequest::KEY, 0..=5),
+    (SyncGroupRequest::KEY, 0..=5),
+    // Version 6 isn't stable in 4.3.
+    (InitProducerIdRequest::KEY, 0..=5),
+    (ConsumerGroupHeartbeatRequest::KEY, 0..=1),
 ];
 
 /// Timestamps that ask for something else than a time.
@@ -73,11 +86,16 @@ impl Kafka {
                     kafka.epoch_ends(node, &request)
                 })
             }
-            _ => false,
+            InitProducerIdRequest::KEY => {
+                self.answer::<InitProducerIdRequest>(peer, head, frame, |kafka, request| {
+                    kafka.init_producer(&request)
+                })
+            }
+            _ => self.serve_group(peer, node, key, head, frame),
         }
     }
 
-    fn answer<R: Request>(
+    pub(super) fn answer<R: Request>(
         &mut self,
         peer: PeerId,
         head: Head,
@@ -85,14 +103,31 @@ impl Kafka {
         answer: impl FnOnce(&mut Self, R) -> R::Response,
     ) -> bool
     where
-        R::Response: HeldUp,
+        R::Response: Outcome + HeldUp,
     {
         let Ok((_, request)) = read_request::<R>(frame) else { return false };
         let response = answer(self, request);
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.answer::<R>(head, &response);
-        }
+        self.reply::<R>(peer, head, &response);
         true
+    }
+
+    /// Answers, and tells that it did.
+    pub(super) fn reply<R: Request>(&mut self, id: PeerId, head: Head, response: &R::Response)
+    where
+        R::Response: Outcome + HeldUp,
+    {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.answer::<R>(head, response);
+        }
+        self.tell_commanded(id, R::KEY, response.error());
+    }
+
+    fn tell_commanded(&mut self, peer: PeerId, key: i16, error: ErrorCode) {
+        if !self.watched.is_empty() {
+            let name = api_key::name_of(key).unwrap_or("unknown");
+            let refused = (!error.is_none()).then(|| error.name());
+            self.facts.push(Fact::Commanded { peer, name, refused });
+        }
     }
 
     /// What a broker answers, and in which versions.
@@ -115,9 +150,7 @@ impl Kafka {
             (head.version, response.error_code) = (0, ErrorCode::UNSUPPORTED_VERSION.0);
             response.api_keys = own.into_iter().collect();
         }
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.answer::<ApiVersionsRequest>(head, &response);
-        }
+        self.reply::<ApiVersionsRequest>(peer, head, &response);
     }
 
     fn metadata(&mut self, request: &MetadataRequest, version: i16) -> MetadataResponse {
@@ -218,6 +251,17 @@ impl Kafka {
         CreateTopicsResponse { topics, ..Default::default() }
     }
 
+    /// A producer id that nobody has. There are no transactions, so nobody may begin one.
+    fn init_producer(&mut self, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+        if request.transactional_id.is_some() {
+            let error_code = ErrorCode::INVALID_REQUEST.0;
+            return InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() };
+        }
+        let producer_id = self.producers;
+        self.producers += 1;
+        InitProducerIdResponse { producer_id, ..Default::default() }
+    }
+
     fn on_produce(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {
         let Ok((_, request)) = read_request::<ProduceRequest>(frame) else { return false };
         let acks = request.acks;
@@ -242,10 +286,10 @@ impl Kafka {
             let (name, topic_id) = (topic.name, topic.topic_id);
             responses.push(ProduceResponseTopic { name, topic_id, partition_responses });
         }
-        if acks != 0
-            && let Some(peer) = self.peers.get_mut(&peer)
-        {
-            peer.answer::<ProduceRequest>(head, &ProduceResponse { responses, ..Default::default() });
+        let response = ProduceResponse { responses, ..Default::default() };
+        match acks {
+            0 => self.tell_commanded(peer, ProduceRequest::KEY, response.error()),
+            _ => self.reply::<ProduceRequest>(peer, head, &response),
         }
         true
     }
@@ -263,14 +307,12 @@ impl Kafka {
         match self.sessions.entry(node).or_default().take(self.now, request, head.version) {
             Ok(pending) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.parked = Some(Parked { head, pending, until });
+                    peer.parked = Some(Parked::Fetch { head, pending, until });
                 }
             }
             Err(error) => {
                 let response = FetchResponse { error_code: error.0, ..Default::default() };
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.answer::<FetchRequest>(head, &response);
-                }
+                self.reply::<FetchRequest>(peer, head, &response);
             }
         }
         true
@@ -279,24 +321,23 @@ impl Kafka {
     /// Answers the fetch that waits here, if it need not wait any more.
     pub(super) fn look_after(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(parked) = &peer.parked else { return };
+        let Some(Parked::Fetch { head, pending, until }) = &peer.parked else { return };
         let sessions = self.sessions.entry(peer.node).or_default();
-        let reading =
-            Reading { node: peer.node, topics: &self.topics, nodes: &self.nodes, pending: &parked.pending };
+        let reading = Reading { node: peer.node, topics: &self.topics, nodes: &self.nodes, pending };
         let (mut response, bytes) = reading.answer(sessions);
-        let waits = bytes.is_some_and(|bytes| bytes < parked.pending.least.max(1));
-        if waits && parked.until > self.now {
+        let waits = bytes.is_some_and(|bytes| bytes < pending.least.max(1));
+        if waits && *until > self.now {
             return;
         }
         if peer.held_up > Duration::ZERO {
-            let session_id = Sessions::number(&parked.pending);
+            let session_id = Sessions::number(pending);
             response = FetchResponse { session_id, ..FetchResponse::default() };
         } else {
-            sessions.handle_answered(self.now, &parked.pending, &self.config, &mut response);
+            sessions.handle_answered(self.now, pending, &self.config, &mut response);
         }
-        let head = parked.head;
+        let head = *head;
         peer.parked = None;
-        peer.answer::<FetchRequest>(head, &response);
+        self.reply::<FetchRequest>(id, head, &response);
     }
 
     fn offsets(&self, node: i32, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {

@@ -102,7 +102,7 @@ impl Kafka {
     /// Compaction removes the records for which `gone` says so, as far as no transaction is open:
     /// gaps are left, batches with fewer records than offsets, and some with none.
     pub fn compact(&mut self, name: &str, index: i32, gone: impl Fn(i64) -> bool) {
-        let shard = self.shard(name, index);
+        let shard = self.shard_of(name, index);
         let Some(partition) = self.topics.partition_mut(name, index) else { return };
         let offsets = partition.log.compact(gone);
         let Some(shard) = shard else { return };

@@ -29,6 +29,16 @@ impl Partition {
     pub(super) fn begin_epoch(&mut self) {
         (self.epoch, self.epoch_start) = (self.epoch + 1, self.log.end());
     }
+
+    /// An empty one; they are led in turn by those who are there.
+    fn new(index: usize, replicas: usize, nodes: &[i32]) -> Self {
+        let replicas = replicas.clamp(1, nodes.len().max(1));
+        let first = index % nodes.len().max(1);
+        let replicas: Vec<i32> = nodes.iter().cycle().skip(first).take(replicas).copied().collect();
+        let leader = replicas.first().copied();
+        let (epoch, epoch_start, held) = (0, 0, BTreeMap::new());
+        Self { log: Log::default(), leader, replicas, epoch, epoch_start, held }
+    }
 }
 
 /// A topic.
@@ -46,36 +56,67 @@ pub(super) struct Topics {
     by_name: BTreeMap<String, Topic>,
     by_id: BTreeMap<Uuid, String>,
     made: u64,
+    changes: u64,
 }
 
 impl Topics {
     /// False if there is one of this name. Partitions are led in turn by those who are there.
     pub(super) fn create(&mut self, name: &str, partitions: i32, replicas: usize, nodes: &[i32]) -> bool {
-        if self.by_name.contains_key(name) || nodes.is_empty() {
+        let mut id = [0; 16];
+        // As version 4 of RFC 9562 looks; none that was given before.
+        let number = self.made + 1;
+        id[..8].copy_from_slice(&(0x7469_6465_0000_4000_u64 | number >> 48).to_be_bytes());
+        id[8..].copy_from_slice(&(0x8000_0000_0000_0000 | number).to_be_bytes());
+        self.create_as(name, Uuid(id), partitions, replicas, nodes)
+    }
+
+    /// The same with an id of one's own; false if that is in use.
+    pub(super) fn create_as(
+        &mut self,
+        name: &str,
+        id: Uuid,
+        partitions: i32,
+        replicas: usize,
+        nodes: &[i32],
+    ) -> bool {
+        if self.by_name.contains_key(name) || self.by_id.contains_key(&id) || nodes.is_empty() {
             return false;
         }
         self.made += 1;
-        let mut id = [0; 16];
-        // As version 4 of RFC 9562 looks; none that was given before.
-        id[..8].copy_from_slice(&(0x7469_6465_0000_4000_u64 | self.made >> 48).to_be_bytes());
-        id[8..].copy_from_slice(&(0x8000_0000_0000_0000 | self.made).to_be_bytes());
-        let replicas = replicas.clamp(1, nodes.len());
-        let partition = |index: usize| {
-            let replicas: Vec<i32> =
-                nodes.iter().cycle().skip(index % nodes.len()).take(replicas).copied().collect();
-            let leader = replicas.first().copied();
-            let (epoch, epoch_start, held) = (0, 0, BTreeMap::new());
-            Partition { log: Log::default(), leader, replicas, epoch, epoch_start, held }
-        };
+        self.changes += 1;
         let count = usize::try_from(partitions).unwrap_or(1).max(1);
-        let partitions = (0..count).map(partition).collect();
-        let topic = Topic { id: Uuid(id), partitions, stamped: false };
+        let partitions = (0..count).map(|index| Partition::new(index, replicas, nodes)).collect();
+        let topic = Topic { id, partitions, stamped: false };
         self.by_id.insert(topic.id, name.to_owned());
         self.by_name.insert(name.to_owned(), topic);
         true
     }
 
+    /// More partitions for a topic, up to `partitions`; false if it has as many, or is not there.
+    pub(super) fn grow(&mut self, name: &str, partitions: i32, replicas: usize, nodes: &[i32]) -> bool {
+        let count = usize::try_from(partitions).unwrap_or(0);
+        let Some(topic) = self.by_name.get_mut(name) else { return false };
+        if topic.partitions.len() >= count || nodes.is_empty() {
+            return false;
+        }
+        let more = topic.partitions.len()..count;
+        topic.partitions.extend(more.map(|index| Partition::new(index, replicas, nodes)));
+        self.changes += 1;
+        true
+    }
+
+    /// How many topics were made so far.
+    pub(super) fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// Grows with each topic that is made or deleted, or that grows.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
+    }
+
     pub(super) fn delete(&mut self, name: &str) -> bool {
+        self.changes += 1;
         let gone = self.by_name.remove(name);
         gone.is_some_and(|topic| self.by_id.remove(&topic.id).is_some())
     }
