@@ -26,13 +26,12 @@ impl Reading<'_> {
     pub(super) fn answer(self, sessions: &Sessions) -> (FetchResponse, Option<usize>) {
         let Self { pending, topics, .. } = self;
         let session = sessions.of(pending);
-        let none = Partitions::new();
+        let none = Partitions::default();
         let asked = sessions.asked(pending).unwrap_or(&none);
-        let turn = session.map_or(0, |session| session.turn) % asked.len().max(1);
         let mut response = FetchResponse::default();
         let (mut left, mut bytes, mut at_once) = (pending.most, 0, false);
         let mut first = true;
-        for (key, wanted) in asked.iter().skip(turn).chain(asked.iter().take(turn)) {
+        for (key, wanted) in asked.iter() {
             let (id, (name, index)) = key;
             let mut data = self.one(*id, name, wanted, left, first);
             let size = data.records.as_ref().map_or(0, Bytes::len);
@@ -59,9 +58,9 @@ impl Reading<'_> {
                     |(host, port)| FetchResponseNodeEndpoint { node_id: leader_id, host, port, rack };
                 response.node_endpoints.extend(self.nodes.address(leader_id).map(endpoint));
             }
-            match response.responses.iter_mut().find(|topic| topic.topic == *name && topic.topic_id == *id) {
-                Some(topic) => topic.partitions.push(data),
-                None => response.responses.push(FetchResponseTopic {
+            match response.responses.last_mut() {
+                Some(topic) if topic.topic == *name && topic.topic_id == *id => topic.partitions.push(data),
+                _ => response.responses.push(FetchResponseTopic {
                     topic: name.clone(),
                     topic_id: *id,
                     partitions: vec![data],
@@ -84,6 +83,7 @@ impl Reading<'_> {
         let mut data = FetchResponsePartitionData {
             partition_index: wanted.partition,
             high_watermark: -1,
+            aborted_transactions: None,
             records: Some(Bytes::new()),
             ..FetchResponsePartitionData::default()
         };
@@ -97,7 +97,12 @@ impl Reading<'_> {
         };
         let partition = match found {
             Ok(partition) => partition,
-            Err(error) => return FetchResponsePartitionData { error_code: error.0, ..data },
+            Err(error) => {
+                // Not so where it is a replica that refuses.
+                let unknown = [ErrorCode::UNKNOWN_TOPIC_ID, ErrorCode::UNKNOWN_TOPIC_OR_PARTITION];
+                data.aborted_transactions = unknown.contains(&error).then(Vec::new);
+                return FetchResponsePartitionData { error_code: error.0, ..data };
+            }
         };
         let out_of_range = ErrorCode::OFFSET_OUT_OF_RANGE.0;
         let (log, from) = (&partition.log, wanted.fetch_offset);
@@ -125,8 +130,11 @@ impl Reading<'_> {
         }
         let room = left.min(usize::try_from(wanted.partition_max_bytes).unwrap_or(0));
         let until = log.readable(pending.committed).min(watermark);
-        data.records = Some(log.read(from, until, room, first));
-        if pending.committed {
+        let records = log.read(from, until, room, first);
+        let too_large = records.is_empty() && from < until;
+        data.records = Some(records);
+        // A batch that has no room goes, and with it what is said of transactions.
+        if pending.committed && !too_large {
             let aborted = log.aborted(from, until).map(|one| FetchResponseAbortedTransaction {
                 producer_id: one.producer,
                 first_offset: one.first,

@@ -98,8 +98,11 @@ impl Log {
         Some(first)
     }
 
-    fn note_epoch(&mut self, epoch: i32, from: i64) {
+    /// Records from this offset on are of this epoch. An epoch that wrote nothing before another one
+    /// began is forgotten.
+    pub(super) fn note_epoch(&mut self, epoch: i32, from: i64) {
         if self.epochs.last().is_none_or(|(last, _)| *last < epoch) {
+            self.epochs.retain(|(_, start)| *start < from);
             self.epochs.push((epoch, from));
         }
     }
@@ -152,16 +155,21 @@ impl Log {
         all.reduce(|best, next| if next.1 > best.1 { next } else { best })
     }
 
-    /// The last epoch up to `epoch`, and where it ends; `None` if there is none.
+    /// The last epoch up to `epoch`, and where it ends; `None` if all are older. One that is older
+    /// than all ends where the first one begins.
     pub(super) fn end_of_epoch(&self, epoch: i32) -> Option<(i32, i64)> {
-        let at = self.epochs.iter().rposition(|(known, _)| *known <= epoch)?;
-        let &(found, _) = self.epochs.get(at)?;
-        Some((found, self.epochs.get(at + 1).map_or(self.end, |(_, start)| *start)))
+        let at = self.epochs.partition_point(|(known, _)| *known <= epoch);
+        let found = at.checked_sub(1).and_then(|at| self.epochs.get(at));
+        match (found, self.epochs.get(at)) {
+            (Some((known, _)), None) if *known == epoch => Some((epoch, self.end)),
+            (_, None) => None,
+            (found, Some((_, end))) => Some((found.map_or(epoch, |(known, _)| *known), *end)),
+        }
     }
 
-    /// The epoch of the last record before `offset`; -1 for none.
+    /// The epoch of a record that lies at `offset`, or would; -1 for none.
     pub(super) fn epoch_of(&self, offset: i64) -> i32 {
-        self.epochs.iter().rev().find(|(_, start)| *start < offset.max(1)).map_or(-1, |(epoch, _)| *epoch)
+        self.epochs.iter().rev().find(|(_, start)| *start <= offset).map_or(-1, |(epoch, _)| *epoch)
     }
 
     /// Retention: nothing before this offset is there any more.

@@ -270,9 +270,13 @@ impl Kafka {
             let known = self.topics.name_of(topic.topic_id, &topic.name).map(str::to_owned);
             let mut partition_responses = Vec::new();
             for data in topic.partition_data {
-                let name = known.as_deref().unwrap_or_default();
                 let mut answer = ProduceResponsePartition { index: data.index, ..Default::default() };
-                match self.write(node, name, data.index, data.records.unwrap_or_default()) {
+                let name = known.as_deref().unwrap_or_default();
+                let written = match &known {
+                    None if topic.topic_id != Uuid::ZERO => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+                    _ => self.write(node, name, data.index, data.records.unwrap_or_default()),
+                };
+                match written {
                     Ok((base, start)) => {
                         (answer.base_offset, answer.log_start_offset) = (base, start);
                         if self.topics.get(name).is_some_and(|topic| topic.stamped) {

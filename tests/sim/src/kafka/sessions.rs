@@ -18,8 +18,42 @@ use tidegate_core::kafka::wire::{
 use super::topics::Place;
 use super::{Config, Kafka};
 
-/// What is asked for, by topic and partition; topics as they were named.
-pub(super) type Partitions = BTreeMap<(Uuid, Place), FetchRequestPartition>;
+/// A topic's partition; the topic as it was named.
+pub(super) type Key = (Uuid, Place);
+
+/// What is asked for, in the order in which it is looked at.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Partitions(Vec<(Key, FetchRequestPartition)>);
+
+impl Partitions {
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Key, FetchRequestPartition)> {
+        self.0.iter()
+    }
+
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Something new comes last.
+    fn put(&mut self, key: Key, wanted: FetchRequestPartition) {
+        match self.0.iter_mut().find(|(known, _)| *known == key) {
+            Some((_, known)) => *known = wanted,
+            None => self.0.push((key, wanted)),
+        }
+    }
+
+    fn remove(&mut self, key: &Key) -> Option<FetchRequestPartition> {
+        let at = self.0.iter().position(|(known, _)| known == key)?;
+        Some(self.0.remove(at).1)
+    }
+
+    /// Who had records goes last, so that the others have their turn.
+    fn put_last(&mut self, key: &Key) {
+        if let Some(wanted) = self.remove(key) {
+            self.0.push((key.clone(), wanted));
+        }
+    }
+}
 
 /// What was told of a partition last: it is told again once it is something else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,9 +67,7 @@ struct Told {
 pub(super) struct Session {
     epoch: i32,
     pub(super) partitions: Partitions,
-    told: BTreeMap<(Uuid, Place), Told>,
-    /// Which partition goes first.
-    pub(super) turn: usize,
+    told: BTreeMap<Key, Told>,
     /// Topics are named by their ids, from version 13 on.
     ids: bool,
     created: Instant,
@@ -44,7 +76,7 @@ pub(super) struct Session {
 
 impl Session {
     /// Whether an answer has to name this partition.
-    pub(super) fn is_news(&self, key: &(Uuid, Place), data: &FetchResponsePartitionData) -> bool {
+    pub(super) fn is_news(&self, key: &Key, data: &FetchResponsePartitionData) -> bool {
         self.told.get(key) != Some(&Told::of(data))
     }
 }
@@ -101,11 +133,11 @@ impl Sessions {
         request: FetchRequest,
         version: i16,
     ) -> Result<Pending, ErrorCode> {
-        let mut asked = Partitions::new();
+        let mut asked = Partitions::default();
         for topic in request.topics {
             let id = topic.topic_id;
             for partition in topic.partitions {
-                asked.insert((id, (topic.topic.clone(), partition.partition)), partition);
+                asked.put((id, (topic.topic.clone(), partition.partition)), partition);
             }
         }
         if request.session_epoch <= 0 {
@@ -123,7 +155,9 @@ impl Sessions {
                 if session.ids != (version >= IDS_SINCE) {
                     return Err(ErrorCode::FETCH_SESSION_TOPIC_ID_ERROR);
                 }
-                session.partitions.extend(asked);
+                for (key, wanted) in asked.iter() {
+                    session.partitions.put(key.clone(), wanted.clone());
+                }
                 for topic in request.forgotten_topics_data {
                     for index in topic.partitions {
                         let key = (topic.topic_id, (topic.topic.clone(), index));
@@ -133,9 +167,10 @@ impl Sessions {
                 }
                 session.epoch = epoch.checked_add(1).unwrap_or(1);
                 session.used = now;
-                if session.partitions.is_empty() {
+                if session.partitions.len() == 0 {
+                    // Nothing is left to keep it for; what was asked for is answered.
                     self.by_id.remove(&id);
-                    Reader::Alone(Partitions::new())
+                    Reader::Alone(asked)
                 } else {
                     Reader::Known(id)
                 }
@@ -181,10 +216,13 @@ impl Sessions {
             Reader::Known(id) => *id,
         };
         let Some(session) = self.by_id.get_mut(&response.session_id) else { return };
-        session.turn = session.turn.wrapping_add(1);
         for topic in &response.responses {
             for data in &topic.partitions {
                 let key = (topic.topic_id, (topic.topic.clone(), data.partition_index));
+                // Not yet by the answer that opens the session.
+                if !pending.is_full() && data.records.as_ref().is_some_and(|records| !records.is_empty()) {
+                    session.partitions.put_last(&key);
+                }
                 session.told.insert(key, Told::of(data));
             }
         }
@@ -207,8 +245,7 @@ impl Sessions {
         }
         self.made = self.made.wrapping_add(1).max(1);
         let partitions = asked.clone();
-        let session =
-            Session { epoch: 1, partitions, told: BTreeMap::new(), turn: 0, ids, created: now, used: now };
+        let session = Session { epoch: 1, partitions, told: BTreeMap::new(), ids, created: now, used: now };
         self.by_id.insert(self.made, session);
         self.made
     }

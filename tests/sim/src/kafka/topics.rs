@@ -28,6 +28,7 @@ impl Partition {
     /// Whoever leads now does so in a new epoch.
     pub(super) fn begin_epoch(&mut self) {
         (self.epoch, self.epoch_start) = (self.epoch + 1, self.log.end());
+        self.log.note_epoch(self.epoch, self.epoch_start);
     }
 
     /// An empty one; they are led in turn by those who are there.
@@ -37,7 +38,9 @@ impl Partition {
         let replicas: Vec<i32> = nodes.iter().cycle().skip(first).take(replicas).copied().collect();
         let leader = replicas.first().copied();
         let (epoch, epoch_start, held) = (0, 0, BTreeMap::new());
-        Self { log: Log::default(), leader, replicas, epoch, epoch_start, held }
+        let mut log = Log::default();
+        log.note_epoch(epoch, epoch_start);
+        Self { log, leader, replicas, epoch, epoch_start, held }
     }
 }
 

@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tidegate_core::Instant;
-use tidegate_core::kafka::wire::{ErrorCode, JoinGroupResponse, SyncGroupResponse};
+use tidegate_core::kafka::wire::{ErrorCode, JoinGroupResponse, SyncGroupResponse, Uuid};
 
 use super::topics::Topics;
 use super::{Config, Kafka};
@@ -233,9 +233,10 @@ impl Coordinator {
         });
     }
 
-    /// A UUID that nobody has.
+    /// A member id of the new protocol that nobody has: a UUID as Kafka writes its own.
     fn uuid(&mut self) -> String {
-        uuid(&mut self.made)
+        self.made += 1;
+        Uuid((0x4000_8000_u128 << 64 | u128::from(self.made)).to_be_bytes()).to_string()
     }
 
     /// Its invariants.
@@ -268,12 +269,7 @@ impl Scope<'_> {
 
     /// A member id that nobody has: what it begins with, and a number in the shape of a UUID.
     fn member_id(&mut self, begin: &str) -> String {
-        format!("{begin}-{}", uuid(self.made))
+        *self.made += 1;
+        format!("{begin}-00000000-0000-4000-8000-{:012x}", self.made)
     }
-}
-
-/// A UUID that nobody has.
-fn uuid(made: &mut u64) -> String {
-    *made += 1;
-    format!("00000000-0000-4000-8000-{made:012x}")
 }

@@ -118,7 +118,7 @@ mod tests {
         assert_eq!(lost.collect::<Vec<_>>(), [true, true]);
         // In the first version the broker makes the member's id.
         let named = beat(&mut bed, "", 0);
-        assert_eq!(named.member_id.unwrap().len(), 36);
+        assert_eq!(named.member_id.unwrap().len(), 22);
     }
 
     #[test]

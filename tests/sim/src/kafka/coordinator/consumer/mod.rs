@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! heartbeat ─► whose turn ─► subscription ─► group epoch ─► target ─► reconcile ─► answer
-//!                 │               │                            ▲          │
-//!              refusals        patterns: resolved         assignor     timers · changes
+//!                 │               │                          ▲            │
+//!              refusals    patterns: resolved            assignor     timers · changes
 //! ```
 //!
 //! Theory of operation. What the group shall look like and what it looks like are two things. A
@@ -16,9 +16,10 @@
 //! A refusal changes nothing: all that can go wrong is looked at first. Patterns are resolved after
 //! the answer that made it necessary, as a broker does it on another thread.
 //!
-//! Not modelled: members of the classic protocol in such a group (the online migration), racks, and
-//! authorization. Source: `org.apache.kafka.coordinator.group` of Apache Kafka 4.2.2 and 4.3.1, and
-//! the same requests to brokers of both.
+//! Not modelled: members of the classic protocol in such a group (a broker is as with
+//! `group.consumer.migration.policy=disabled`), racks, and authorization. Source:
+//! `org.apache.kafka.coordinator.group` of Apache Kafka 4.2.2 and 4.3.1, and the same requests to
+//! brokers of both.
 //!
 //! **Invariant:** nobody owns a partition that another one has not let go of.
 //!
@@ -165,6 +166,8 @@ impl ConsumerGroup {
         // From here on nothing is refused.
         let known_kind = (self.epoch > self.target_epoch).then(|| self.kind());
         let comes = !self.members.contains_key(&member.id);
+        let assignor = self.preferred(&before, &member);
+        let resolution = self.last_resolution();
         let names_changed = member.names != before.names;
         let pattern_changed = member.pattern != before.pattern;
         let resolved = pattern_changed && self.patterns.contains_key(&member.pattern) && !unknown_pattern;
@@ -177,16 +180,18 @@ impl ConsumerGroup {
         if looks {
             self.look(topics, bump);
         }
-        // Kafka keeps it with the group, and looks again only when it looks at the topics.
-        let kind = known_kind.filter(|_| !looks).unwrap_or_else(|| self.kind());
-        self.aim(now, kind, comes.then_some(&member.id), topics, config);
+        if self.target_epoch < self.epoch {
+            // Kafka keeps the kind with the group, and looks again only when it looks at the topics.
+            let kind = known_kind.filter(|_| !looks).unwrap_or_else(|| self.kind());
+            self.aim(now, (assignor, kind), comes.then_some(&member.id), topics, config);
+        }
         self.most = self.most.max(self.members.len());
         let changed = names_changed || pattern_changed;
         self.reconcile(now, &mut member, changed, request, topics);
         member.session_until = Some(now + config.session_timeout);
         let response = self.answer(&before, &member, request, config);
         self.put(member, Lost::Rebalanced);
-        self.resolve_patterns(now, unknown_pattern, topics, config);
+        self.resolve_patterns(now, unknown_pattern, &resolution, topics, config);
         Ok(response)
     }
 

@@ -4,6 +4,7 @@
 //! hash maps happen to have them. That is no chance: the order follows from the strings. So the
 //! model has the same, and its assignments can be held against a real broker's.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use tidegate_core::kafka::wire::Uuid;
@@ -24,25 +25,26 @@ pub(super) fn members<'a>(
     let mut all: Vec<&Member> = members.values().collect();
     let table = timeline_slots(most);
     let comes = |member: &Member| comes == Some(&member.id);
-    all.sort_by_key(|one| (comes(one), timeline_slot(string_hash(&one.id), table), one.joined));
+    // Of one slot the last one comes first.
+    all.sort_by_key(|one| (comes(one), timeline_slot(string_hash(&one.id), table), Reverse(one.joined)));
     by_slot(all, |member| string_hash(&member.id))
 }
 
-/// Topics, as a `HashSet` has them.
+/// Topics, as a `HashSet` has them. Of two in one slot Kafka has the one first that some earlier
+/// assignment put there; here it is the smaller id.
 pub(super) fn topics(ids: BTreeSet<Uuid>) -> Vec<Uuid> {
     by_slot(ids.into_iter().collect(), |id| uuid_hash(*id))
 }
 
-/// Partitions by topic, as a `HashMap` of `HashSet`s has them.
-pub(super) fn spots(spots: &BTreeSet<Spot>) -> Vec<(Uuid, Vec<i32>)> {
-    let ids = topics(spots.iter().map(|(topic, _)| *topic).collect());
-    let of = |id: Uuid| spots.iter().filter(move |(topic, _)| *topic == id).map(|(_, index)| *index);
-    ids.into_iter().map(|id| (id, by_slot(of(id).collect(), |index| *index))).collect()
-}
-
-/// Strings, as a `HashMap` has them.
-pub(super) fn strings<const N: usize>(strings: [&'static str; N]) -> Vec<&'static str> {
-    by_slot(strings.to_vec(), |text| string_hash(text))
+/// Partitions of these topics, as a `HashMap` of `HashSet`s has them.
+pub(super) fn spots(spots: &BTreeSet<Spot>, topics: &[Uuid]) -> Vec<(Uuid, Vec<i32>)> {
+    let of = |id: &Uuid| {
+        let of = spots.iter().filter(|(topic, _)| topic == id).map(|(_, index)| *index);
+        (*id, by_slot(of.collect(), |index| *index))
+    };
+    by_slot(topics.iter().map(of).filter(|(_, indices)| !indices.is_empty()).collect(), |(id, _)| {
+        uuid_hash(*id)
+    })
 }
 
 /// Sorted by slot; those of one slot stay as they were.

@@ -25,6 +25,14 @@ pub(super) struct Resolved {
     at: Instant,
 }
 
+/// When the patterns of a group were resolved.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Resolution {
+    patterns: usize,
+    /// Topics made by then, and the time.
+    last: Option<(u64, Instant)>,
+}
+
 /// The pattern, which has to match a whole name; `None` if it is none.
 pub(super) fn compile(pattern: &str) -> Option<Regex> {
     // On its own first: what is closed too early must not close what stands around it.
@@ -41,23 +49,30 @@ impl ConsumerGroup {
         self.members.values().filter(|member| member.pattern == pattern).count()
     }
 
-    /// Resolves what has to be. `new`: a pattern came that was not there.
+    /// What was resolved so far, and when.
+    pub(super) fn last_resolution(&self) -> Resolution {
+        let last = self.patterns.values().next();
+        Resolution { patterns: self.patterns.len(), last: last.map(|last| (last.made, last.at)) }
+    }
+
+    /// Resolves what has to be. `new`: a pattern came that was not there. `before`: how it was when the
+    /// heartbeat came that asks for it; as a pattern that is given up counts until it is answered.
     pub(super) fn resolve_patterns(
         &mut self,
         now: Instant,
         new: bool,
+        before: &Resolution,
         topics: &Topics,
         config: &ConsumerGroups,
     ) {
-        let last = self.patterns.values().next();
-        if last.is_some_and(|last| now <= last.at + SOONEST) {
+        if before.last.is_some_and(|(_, at)| now <= at + SOONEST) {
             return;
         }
-        let wanted: BTreeSet<String> = self.members.values().map(|member| member.pattern.clone()).collect();
-        let wanted: BTreeSet<String> = wanted.into_iter().filter(|pattern| !pattern.is_empty()).collect();
-        let old = last
-            .is_none_or(|last| last.made < topics.made() || now > last.at + config.regex_refresh_interval);
-        if wanted.is_empty() || !(new || old || wanted.len() != self.patterns.len()) {
+        let patterns = self.members.values().map(|member| &member.pattern);
+        let wanted: BTreeSet<String> = patterns.filter(|pattern| !pattern.is_empty()).cloned().collect();
+        let old = |(made, at)| made < topics.made() || now > at + config.regex_refresh_interval;
+        let old = before.last.is_none_or(old);
+        if wanted.is_empty() || !(new || old || wanted.len() != before.patterns) {
             return;
         }
         let mut bump = false;

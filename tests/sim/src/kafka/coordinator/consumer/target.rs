@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use tidegate_core::Instant;
 use tidegate_core::kafka::wire::Uuid;
 
-use super::ConsumerGroup;
 use super::assignor::{Assignor, Spec, Subscriber};
-use super::order;
+use super::member::Member;
+use super::{ConsumerGroup, order};
 use crate::kafka::topics::Topics;
 use crate::kafka::{ConsumerGroups, Release};
 
@@ -61,20 +61,20 @@ impl ConsumerGroup {
         names.chain(self.patterns.values().flat_map(|resolved| &resolved.topics))
     }
 
-    /// Computes the target, if there is a newer epoch and it is time (since 4.3 not more often than
+    /// Computes the target of a newer epoch, if it is time (since 4.3 not more often than
     /// `group.consumer.assignment.interval.ms` says).
     /// `comes`: who was no member before.
     pub(super) fn aim(
         &mut self,
         now: Instant,
-        kind: Kind,
+        (assignor, kind): (Assignor, Kind),
         comes: Option<&String>,
         topics: &Topics,
         config: &ConsumerGroups,
     ) {
         let too_early = self.release == Release::V4_3
             && self.targeted_at.is_some_and(|at| now < at + config.assignment_interval);
-        if self.target_epoch >= self.epoch || too_early {
+        if too_early {
             return;
         }
         let members = order::members(&self.members, self.most, comes);
@@ -88,25 +88,29 @@ impl ConsumerGroup {
         let partitions = self.metadata(topics).into_values().map(count).collect();
         let assigned: BTreeSet<_> = self.targets.values().flatten().copied().collect();
         let spec = Spec { subscribers: subscribers.collect(), partitions, assigned };
-        self.targets = self.assignor().assign(&spec, kind);
+        self.targets = assignor.assign(&spec, kind);
         self.target_epoch = self.epoch;
         self.targeted_at = Some(now);
     }
 
-    /// The one that most members ask for; the broker's default is its first.
-    fn assignor(&self) -> Assignor {
-        let count = |assignor: Assignor| {
-            let asks = |member: &&super::Member| member.assignor.as_deref() == Some(assignor.name());
-            self.members.values().filter(asks).count()
-        };
-        let (uniform, range) = (count(Assignor::Uniform), count(Assignor::Range));
-        // Of two that are asked for alike, the one that Java's hash map has first.
-        let first = order::strings([Assignor::Uniform.name(), Assignor::Range.name()])[0];
-        match (uniform, range) {
-            (0, 0) => Assignor::Uniform,
-            _ if uniform == range => Assignor::named(first).unwrap_or(Assignor::Uniform),
-            _ if uniform > range => Assignor::Uniform,
-            _ => Assignor::Range,
+    /// The one that most members will ask for, once this one asks for what it says now; the broker's
+    /// default is its first. Of two that are asked for alike, the one that is first in the order of
+    /// Kafka's tables: `uniform`, unless `range` is asked for anew.
+    pub(super) fn preferred(&self, before: &Member, member: &Member) -> Assignor {
+        let named = |member: &Member| member.assignor.as_deref().and_then(Assignor::named);
+        let count = |assignor| self.members.values().filter(|one| named(one) == Some(assignor)).count();
+        let counts = [Assignor::Uniform, Assignor::Range].map(|assignor| (assignor, count(assignor)));
+        let mut counts: Vec<(Assignor, usize)> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+        if let Some((_, count)) = counts.iter_mut().find(|(one, _)| Some(*one) == named(before)) {
+            *count -= 1;
         }
+        counts.retain(|(_, count)| *count > 0);
+        match counts.iter_mut().find(|(one, _)| Some(*one) == named(member)) {
+            Some((_, count)) => *count += 1,
+            // Whoever comes newly to a slot is its first.
+            None => counts.splice(0..0, named(member).map(|assignor| (assignor, 1))).for_each(drop),
+        }
+        let most = counts.iter().map(|(_, count)| *count).max();
+        counts.iter().find(|(_, count)| Some(*count) == most).map_or(Assignor::Uniform, |(one, _)| *one)
     }
 }

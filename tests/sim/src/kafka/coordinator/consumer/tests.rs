@@ -319,6 +319,30 @@ fn ranges_go_side_by_side() {
     assert_eq!(world.beat("m2", 3), Ok((3, Some(vec![('a', 2), ('b', 1)]))));
 }
 
+#[test]
+fn a_hundred_members_share_a_thousand_partitions() {
+    let mut world = World::new(Release::V4_3);
+    let names: Vec<String> = (0..10).map(|number| format!("{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    for name in &names {
+        world.topics.create(name, 100, 1, &[1]);
+    }
+    let mut members = Vec::new();
+    for number in 0..100 {
+        let id = format!("m{number}");
+        let (epoch, assigned) = world.join(&id, &names).unwrap();
+        members.push((id, epoch, assigned.unwrap()));
+    }
+    for _ in 0..4 {
+        for (id, epoch, owned) in &mut members {
+            let (now, assigned) = world.owning(id, *epoch, &owned.clone()).unwrap();
+            *epoch = now;
+            *owned = assigned.unwrap_or(owned.clone());
+        }
+    }
+    assert!(members.iter().all(|(_, epoch, owned)| *epoch == 101 && owned.len() == 10));
+}
+
 /// Any heartbeats at all, of members that do as they should or not: the invariants hold, and once
 /// all do as they should, all is assigned.
 #[test]

@@ -22,10 +22,7 @@ pub(super) fn assign(spec: &Spec) -> Targets {
         }
         let mut has_extra = extras > 0;
         let mut room = least + usize::from(has_extra);
-        for (topic, indices) in order::spots(&member.target) {
-            if !topics.contains(&topic) {
-                continue;
-            }
+        for (topic, indices) in order::spots(&member.target, &topics) {
             for index in indices {
                 if room > 0 {
                     room -= 1;
