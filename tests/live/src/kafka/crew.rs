@@ -4,7 +4,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::admin::{Admin, Commit};
 use super::repeats::{Line, repeats};
-use crate::{Consume, wait};
+use crate::{Consume, Namespace, wait};
 
 /// How much a member may go on writing of what it had in hand when it is told of its loss. A stopped
 /// member wakes with its hands full, and hears from the broker only a round trip later.
@@ -32,6 +32,10 @@ pub struct Crew {
     distinct: u64,
     committed: Vec<i64>,
     brokers_fail: bool,
+    /// Where the members live, in turn; nothing: beside the test.
+    namespaces: Vec<Namespace>,
+    /// How long one of them may be cut off.
+    cut_off: Duration,
     excused: Excused,
 }
 
@@ -120,6 +124,8 @@ impl Crew {
             distinct: 0,
             committed: vec![-1; partitions],
             brokers_fail: false,
+            namespaces: Vec::new(),
+            cut_off: Duration::ZERO,
             excused: Excused::default(),
         }
     }
@@ -136,6 +142,12 @@ impl Crew {
         Self { brokers_fail: true, ..self }
     }
 
+    /// The same, and its members live in these namespaces, in turn, each of which may be cut off from some
+    /// brokers for as long as this: as long as nobody can tell who reads there that it was replaced.
+    pub fn cut_off(self, namespaces: &[Namespace], longest: Duration) -> Self {
+        Self { brokers_fail: true, namespaces: namespaces.to_vec(), cut_off: longest, ..self }
+    }
+
     /// One more member; its number.
     pub fn join(&mut self) -> usize {
         let number = self.members.len();
@@ -143,8 +155,11 @@ impl Crew {
             .member(&self.group, &format!("member-{number}"))
             .args(&self.args)
             .args(["--batch", &BATCH.to_string(), "--commit-interval", "200ms"])
-            .in_short()
-            .start();
+            .in_short();
+        let process = match self.namespaces.get(number % self.namespaces.len().max(1)) {
+            Some(namespace) => namespace.inside(|| process.start()),
+            None => process.start(),
+        };
         self.members.push(Member { process, read: 0, state: State::Runs, woken: None });
         self.rebalanced();
         number
@@ -368,8 +383,8 @@ impl Crew {
     /// Holds each commit that the group ever made against the one before it.
     #[track_caller]
     fn check_history(&self, history: &[Commit]) {
-        /// How long a commit from a broker's queue may count.
-        const HEALED_MS: i64 = 15_000;
+        // How long a commit from a broker's queue may count.
+        let healed_ms = (Duration::from_secs(15) + self.cut_off).as_millis() as i64;
         let mut went_back = 0;
         for partition in 0..self.written.len() {
             let of_it: Vec<_> =
@@ -379,7 +394,7 @@ impl Crew {
                 went_back += 1;
                 let mut later = of_it[at + 1..].iter();
                 let heals =
-                    later.any(|later| later.offset >= pair[0].offset && later.at - pair[0].at <= HEALED_MS);
+                    later.any(|later| later.offset >= pair[0].offset && later.at - pair[0].at <= healed_ms);
                 let around = &of_it[at.saturating_sub(3)..(at + 6).min(of_it.len())];
                 assert!(self.brokers_fail && heals, "a commit of a former owner goes back: {around:#?}");
             }
@@ -412,7 +427,7 @@ impl Crew {
         for (partition, lines) in by_partition.into_iter().enumerate() {
             let commits: Vec<_> =
                 history.iter().filter(|commit| commit.partition as usize == partition).collect();
-            let found = match repeats(lines, self.members.len(), &commits, millis) {
+            let found = match repeats(lines, self.members.len(), &commits, self.cut_off, millis) {
                 Ok(found) => found,
                 Err(wrong) => panic!("partition {partition}: {wrong}"),
             };
@@ -452,6 +467,9 @@ impl Crew {
 
     /// What one member has written that is not committed.
     fn not_committed(&mut self, member: usize) -> u64 {
+        if self.brokers_fail {
+            return 0; // what is taken over explains it, and the coordinator may not answer now
+        }
         self.check_commits();
         let seen = self.members[member].process.seen();
         seen.taken.iter().filter(|taken| taken.offset as i64 >= self.committed[taken.shard as usize]).count()
@@ -469,6 +487,9 @@ impl Crew {
     /// What those that stood still wrote when they went on, where they had been, of what others wrote
     /// too.
     fn add_late_ones(&mut self) {
+        if self.brokers_fail {
+            return; // the one that took over explains them
+        }
         for member in &self.members {
             let Some(woken) = member.woken else { continue };
             let seen = member.process.seen();

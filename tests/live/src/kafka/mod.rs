@@ -41,7 +41,7 @@ pub use crew::{Crew, Excused, Report};
 pub use feed::Feed;
 pub use java_consumer::{JavaConsumer, JavaState};
 pub use kcat::{Kcat, kcat_produce};
-pub use paths::{Version, jars, number};
+pub use paths::{Version, jars, number, prepare};
 pub use produce::{Numbers, Outcome, Produce, Record, StoredRecord};
 pub use protocol::Protocol;
 
