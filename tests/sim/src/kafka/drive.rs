@@ -5,7 +5,7 @@ use tidegate_core::timer::Wake;
 use tidegate_core::{Endpoint, Instant};
 
 use super::Kafka;
-use super::peer::Peer;
+use super::peer::{Parked, Peer};
 use crate::broker::{Broker, BrokerCommand, BrokerEvent, Fact, PeerId};
 
 /// Bytes that a peer has not read yet, above which no request of it is looked at.
@@ -14,11 +14,15 @@ const UNREAD: usize = 8 << 20;
 impl Kafka {
     /// Answers what can be answered.
     fn settle(&mut self) {
-        while let Some(id) = self.restless.pop_first() {
+        loop {
+            self.pass_group_time();
+            let Some(id) = self.restless.pop_first() else { break };
+            self.hold_up(id);
             self.look_after(id);
             while let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.outgoing.len() <= UNREAD) {
                 let node = peer.node;
-                let Some(frame) = peer.next_frame() else { break };
+                peer.mute(self.now);
+                let Some(frame) = peer.next_frame(self.now) else { break };
                 if !self.serve(id, node, frame)
                     && let Some(peer) = self.peers.get_mut(&id)
                 {
@@ -27,6 +31,14 @@ impl Kafka {
                 self.look_after(id);
             }
             self.say(id);
+        }
+    }
+
+    /// Tells a peer for how long its answers are held up.
+    fn hold_up(&mut self, id: PeerId) {
+        if let Some(node) = self.peers.get(&id).map(|peer| peer.node) {
+            let long = self.held_up(node);
+            self.peers.entry(id).and_modify(|peer| peer.held_up = long);
         }
     }
 
@@ -43,8 +55,12 @@ impl Kafka {
     }
 
     fn next_wake(&self) -> Option<Wake> {
-        let until = self.peers.values().filter_map(|peer| Some(peer.parked.as_ref()?.until)).min()?;
-        Some(Wake { at: until, why: "fetch ends" })
+        let fetches = self.peers.values().filter_map(|peer| peer.parked.as_ref()?.until());
+        let fetches = fetches.map(|at| (at, "fetch ends"));
+        let muted = self.peers.values().map(|peer| (peer.muted, "muted")).filter(|(at, _)| *at > self.now);
+        let group = self.coordinator.next_timer().map(|at| (at, "group's time"));
+        let (at, why) = fetches.chain(muted).chain(group).min()?;
+        Some(Wake { at, why })
     }
 }
 
@@ -59,10 +75,10 @@ impl Broker for Kafka {
 
     fn handle(&mut self, now: Instant, event: BrokerEvent) {
         self.now = self.now.max(now);
-        let due = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.parked.as_ref().is_some_and(|parked| parked.until <= self.now));
+        let due = self.peers.iter().filter(|(_, peer)| {
+            let heard = peer.muted > Instant::ZERO && peer.muted <= self.now;
+            heard || peer.parked.as_ref().and_then(Parked::until).is_some_and(|at| at <= self.now)
+        });
         let due: Vec<PeerId> = due.map(|(id, _)| *id).collect();
         self.restless.extend(due);
         match event {
@@ -108,7 +124,8 @@ impl Broker for Kafka {
     }
 
     fn wants_read(&self, peer: PeerId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| !peer.broken && peer.outgoing.len() <= UNREAD)
+        let open = |peer: &Peer| !peer.broken && peer.muted <= self.now && peer.outgoing.len() <= UNREAD;
+        self.peers.get(&peer).is_some_and(open)
     }
 
     fn watch(&mut self, shards: &[Bytes]) {
@@ -125,6 +142,7 @@ impl Broker for Kafka {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.topics.check()
+        self.topics.check()?;
+        self.coordinator.check()
     }
 }

@@ -3,17 +3,20 @@
 //! ```text
 //! incoming ─► frame ─► requests: whose turn, which version ─► topics · log ─► outgoing
 //!                          │                                       │ records came
-//!                          └─► fetch: sessions, the long poll ◄────┘
+//!                          ├─► fetch: sessions, the long poll ◄────┘
+//!                          └─► coordinator: groups, offsets
 //! ```
 //!
 //! Theory of operation. One [`Kafka`] is a whole cluster: brokers, topics, partitions with leaders
 //! and epochs, and logs that hold batches as the bytes that came. A peer's requests are answered in
-//! order, one at a time: while a fetch waits for records, nothing else of its connection is looked
-//! at, as a real broker does it. After each event, those fetches are looked after.
+//! order, one at a time: while a fetch waits for records, or a member for its group, nothing else of
+//! its connection is looked at, as a real broker does it. After each event, those fetches are looked
+//! after, and groups whose time has come.
 //!
-//! Answers are those of Apache Kafka 4.3. Not modelled yet: groups and their offsets, so ApiVersions
-//! doesn't name these requests; transactions, but for markers that a test writes; racks, quotas and
-//! authorization; facts, but for what was appended. Replicas have at once what their leader has.
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: the requests of transactions;
+//! authorization. Replicas have at once what their leader has. What happens to a cluster happens by
+//! hand: brokers that crash, are upgraded or hold clients up, coordinators that move, replicas that
+//! lag, sessions that are forgotten, logs that are trimmed, compacted or lose their end, transactions.
 //!
 //! **Invariant:** same events, same commands, facts and bytes.
 //!
@@ -23,28 +26,40 @@
 //! **Invariant:** a peer's requests are answered in order.
 
 mod config;
+mod coordinator;
 mod drive;
 mod fetch;
 mod log;
 mod nodes;
+mod outcome;
 mod peer;
+mod racks;
 mod requests;
+mod rewrite;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod topics;
+mod transactions;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
+use tidegate_core::kafka::wire::Uuid;
 use tidegate_core::{Instant, SeqNo};
 
-pub use config::Config;
+pub use config::{Config, ConsumerGroups};
+pub use versions::Release;
 
 use crate::broker::{BrokerCommand, Fact, PeerId};
-use fetch::Sessions;
+use coordinator::Coordinator;
 use nodes::Nodes;
 use peer::Peer;
+use sessions::Sessions;
+use throttle::Throttle;
 use topics::{Place, Topics};
 
 /// A cluster of Kafka brokers.
@@ -65,8 +80,11 @@ pub struct Kafka {
     now: Instant,
     nodes: Nodes,
     topics: Topics,
+    coordinator: Coordinator,
     /// By broker.
     sessions: BTreeMap<i32, Sessions>,
+    /// By broker.
+    throttles: BTreeMap<i32, Throttle>,
     peers: BTreeMap<PeerId, Peer>,
     commands: VecDeque<BrokerCommand>,
     /// Peers that must be looked after.
@@ -80,12 +98,15 @@ pub struct Kafka {
 impl Kafka {
     /// A cluster without topics.
     pub fn new(config: Config) -> Self {
+        let nodes = Nodes::new(&config);
         Self {
-            nodes: Nodes::new(&config),
+            coordinator: Coordinator::new(&nodes.all()),
+            nodes,
             config,
             now: Instant::ZERO,
             topics: Topics::default(),
             sessions: BTreeMap::new(),
+            throttles: BTreeMap::new(),
             peers: BTreeMap::new(),
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
@@ -100,9 +121,16 @@ impl Kafka {
         self.topics.create(name, partitions, self.config.replicas, &self.nodes.alive())
     }
 
+    /// Makes a topic with an id of one's own, such as another cluster's has; false if there is one of
+    /// this name or this id, or no broker is there.
+    pub fn create_topic_as(&mut self, name: &str, id: Uuid, partitions: i32) -> bool {
+        self.topics.create_as(name, id, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
     /// Deletes a topic; one that is made of the same name later is another one.
     pub fn delete_topic(&mut self, name: &str) -> bool {
         let gone = self.topics.delete(name);
+        self.forget_offsets(name);
         self.rouse();
         gone
     }
@@ -110,9 +138,7 @@ impl Kafka {
     /// Appends records in one batch by the world's own hand; the first one's offset, or `None` if
     /// nobody leads the partition.
     pub fn produce(&mut self, now: Instant, name: &str, index: i32, values: &[&[u8]]) -> Option<i64> {
-        self.now = self.now.max(now);
-        let millis = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        let timestamp = self.config.unix_ms_at_origin.saturating_add(millis);
+        let timestamp = self.wall_clock(now);
         let mut builder = BatchBuilder::new(0);
         for (offset, value) in (0..).zip(values) {
             builder.record(NewRecord { offset, timestamp, value: Some(value), ..NewRecord::default() });
@@ -121,12 +147,20 @@ impl Kafka {
         self.append(name, index, batch.into())
     }
 
+    /// Gives a topic more partitions, up to this many in all; false if there is no such topic, or it
+    /// has as many.
+    pub fn add_partitions(&mut self, name: &str, partitions: i32) -> bool {
+        self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
     fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
+        let stamped = self.topics.get(name)?.stamped;
+        let records = if stamped { rewrite::stamped(records, self.wall_clock(self.now))? } else { records };
+        let shard = self.shard_of(name, index);
         let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
         let epoch = partition.epoch;
         let first = partition.log.append(records, epoch)?;
-        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index);
-        if let Some(shard) = shard.and_then(|shard| u32::try_from(shard).ok()) {
+        if let Some(shard) = shard {
             let offsets = partition.log.offsets(first).filter_map(|offset| u64::try_from(offset).ok());
             self.facts.extend(offsets.map(|offset| Fact::Appended { shard, seq: SeqNo::offset(offset) }));
         }
@@ -139,10 +173,11 @@ impl Kafka {
         Some(self.topics.partition(name, index)?.log.end())
     }
 
-    /// A broker is gone, with its connections; others lead its partitions where they have replicas.
+    /// A broker is gone, with its connections; others lead its partitions where they have replicas, and
+    /// coordinate its groups.
     pub fn crash(&mut self, id: i32) {
         self.nodes.set_alive(id, false);
-        self.sessions.remove(&id);
+        self.forget_sessions(id);
         let theirs: Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| peer.node == id).map(|(id, _)| *id).collect();
         for peer in theirs {
@@ -150,6 +185,7 @@ impl Kafka {
             self.commands.push_back(BrokerCommand::Close { peer });
         }
         self.topics.elect(&self.nodes.alive());
+        self.elect_coordinators();
         self.rouse();
     }
 
@@ -157,6 +193,7 @@ impl Kafka {
     pub fn restart(&mut self, id: i32) {
         self.nodes.set_alive(id, true);
         self.topics.elect(&self.nodes.alive());
+        self.elect_coordinators();
         self.rouse();
     }
 
@@ -165,7 +202,7 @@ impl Kafka {
     pub fn lose(&mut self, name: &str, index: i32, end: i64) {
         if let Some(partition) = self.topics.partition_mut(name, index) {
             partition.log.truncate(end);
-            partition.epoch += 1;
+            partition.begin_epoch();
         }
         self.rouse();
     }
@@ -176,6 +213,12 @@ impl Kafka {
             partition.log.trim(start);
         }
         self.rouse();
+    }
+
+    /// The number of a partition that is watched.
+    fn shard_of(&self, name: &str, index: i32) -> Option<u32> {
+        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index)?;
+        u32::try_from(shard).ok()
     }
 
     /// Fetches that wait may have something now.
