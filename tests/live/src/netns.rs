@@ -18,7 +18,8 @@
 //! **Invariant:** troubles are counted: two of the same kind at the same place end with the second end.
 //!
 //! **Invariant:** namespaces carry this process' id in their names and go when the network is dropped;
-//! those of a process that is gone, as it was killed, go before the next network is made.
+//! those of a process that is gone, as it was killed, go before the next network is made, with all that still
+//! runs in them.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -29,6 +30,7 @@ use std::process::Command;
 use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use rustix::process::{Pid, Signal, kill_process};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// What the names of all namespaces of the tests begin with; the process id comes next.
@@ -357,12 +359,17 @@ fn hardware(leg: usize) -> String {
     format!("02:54:47:00:00:{:02x}", leg + 1)
 }
 
-/// The namespaces of processes that are gone.
+/// The namespaces of processes that are gone, and what they left in there: a member without brokers has
+/// nothing to write, and doesn't find out that nobody reads it.
 fn remove_leftovers() {
     let Ok(names) = std::fs::read_dir(NAMES) else { return };
     for name in names.flatten().filter_map(|entry| entry.file_name().into_string().ok()) {
         let pid = name.strip_prefix(PREFIX).and_then(|rest| rest.split('-').next()?.parse::<u32>().ok());
         if pid.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let left = ask("ip", &["netns", "pids", &name]).unwrap_or_default();
+            for pid in left.split_whitespace().filter_map(|pid| Pid::from_raw(pid.parse().ok()?)) {
+                kill_process(pid, Signal::KILL).ok(); // it may be on its way out
+            }
             remove(&name);
         }
     }
@@ -375,6 +382,11 @@ fn remove(name: &str) {
 }
 
 fn run(program: &str, args: &[&str]) -> Result<(), String> {
+    ask(program, args).map(drop)
+}
+
+/// What a command answers.
+fn ask(program: &str, args: &[&str]) -> Result<String, String> {
     // `tc` is where only root's PATH leads by default.
     let path = format!("{}:/usr/sbin:/sbin", std::env::var("PATH").unwrap_or_default());
     let done = Command::new(program)
@@ -383,7 +395,7 @@ fn run(program: &str, args: &[&str]) -> Result<(), String> {
         .output()
         .map_err(|error| format!("{program}: {error}"))?;
     if done.status.success() {
-        return Ok(());
+        return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     Err(format!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim()))
 }

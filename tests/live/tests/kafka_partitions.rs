@@ -90,8 +90,9 @@ fn nothing_is_lost_in_a_partitioned_network() {
     let ends = kafka.ends(&topic);
     let written = check_written(&told, &ends);
     let reports = thread::scope(|scope| {
-        let ends = &ends;
-        let crews: Vec<_> = crews.into_iter().map(|crew| scope.spawn(move || close(crew, ends))).collect();
+        let (told, ends) = (&told, &ends);
+        let crews: Vec<_> =
+            crews.into_iter().map(|crew| scope.spawn(move || close(crew, told, ends))).collect();
         crews.into_iter().map(|crew| crew.join().unwrap()).collect::<Vec<Report>>()
     });
     say(&plan, written, &told, &ends, &reports, &recovered);
@@ -208,10 +209,18 @@ fn check_written(told: &[Acknowledged], ends: &[i64]) -> usize {
     told.iter().map(|told| told.offsets.len()).sum()
 }
 
-/// Everything there is gets written and committed; then all leave.
-fn close(mut crew: Crew, ends: &[i64]) -> Report {
+/// Everything there is gets written and committed, and what was acknowledged is what was written; then all
+/// leave.
+fn close(mut crew: Crew, told: &[Acknowledged], ends: &[i64]) -> Report {
     crew.wait_for(ends, RECOVERY);
     crew.wait_until_committed(ends, RECOVERY);
+    for (partition, told) in told.iter().enumerate() {
+        let numbers = crew.numbers(partition);
+        for (number, offset) in (0..).zip(&told.offsets) {
+            let found = numbers.get(&(*offset as u64));
+            assert_eq!(found, Some(&number), "partition {partition}, offset {offset}");
+        }
+    }
     crew.finish()
 }
 

@@ -20,7 +20,7 @@ pub(crate) struct Feeds {
 /// What one partition's producer was told.
 #[derive(Debug, Default)]
 pub(crate) struct Acknowledged {
-    /// The offsets of what is written.
+    /// Where the numbers 0, 1, 2, … are written: their offsets.
     pub(crate) offsets: Vec<i64>,
     /// How often it was told that some may not be written.
     pub(crate) failures: usize,
