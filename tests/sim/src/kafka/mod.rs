@@ -13,8 +13,8 @@
 //! its connection is looked at, as a real broker does it. After each event, those fetches are looked
 //! after, and groups whose time has come.
 //!
-//! Answers are those of Apache Kafka 4.3. Not modelled yet: the requests of transactions;
-//! authorization. Replicas have at once what their leader has. What happens to a cluster happens by
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: the requests of transactions; the sequence
+//! numbers of producers, so that one which sends a batch twice has it twice; authorization. Replicas have at once what their leader has. What happens to a cluster happens by
 //! hand: brokers that crash, are upgraded or hold clients up, coordinators that move, replicas that
 //! lag, sessions that are forgotten, logs that are trimmed, compacted or lose their end, transactions.
 //!
@@ -89,6 +89,8 @@ pub struct Kafka {
     commands: VecDeque<BrokerCommand>,
     /// Peers that must be looked after.
     restless: BTreeSet<PeerId>,
+    /// Producer ids that were given out.
+    producers: i64,
     watched: Vec<Place>,
     facts: Vec<Fact>,
     /// Where bytes for a peer that is no more go.
@@ -110,6 +112,7 @@ impl Kafka {
             peers: BTreeMap::new(),
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
+            producers: 0,
             watched: Vec::new(),
             facts: Vec::new(),
             nowhere: BytesMut::new(),
