@@ -60,7 +60,7 @@ use nodes::Nodes;
 use peer::Peer;
 use sessions::Sessions;
 use throttle::Throttle;
-use topics::{Place, Topics};
+use topics::Topics;
 
 /// A cluster of Kafka brokers.
 ///
@@ -91,7 +91,8 @@ pub struct Kafka {
     restless: BTreeSet<PeerId>,
     /// Producer ids that were given out.
     producers: i64,
-    watched: Vec<Place>,
+    /// Numbers of the partitions that are watched, by topic and partition.
+    watched: BTreeMap<String, BTreeMap<i32, u32>>,
     facts: Vec<Fact>,
     /// Where bytes for a peer that is no more go.
     nowhere: BytesMut,
@@ -113,7 +114,7 @@ impl Kafka {
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
             producers: 0,
-            watched: Vec::new(),
+            watched: BTreeMap::new(),
             facts: Vec::new(),
             nowhere: BytesMut::new(),
         }
@@ -220,8 +221,7 @@ impl Kafka {
 
     /// The number of a partition that is watched.
     fn shard_of(&self, name: &str, index: i32) -> Option<u32> {
-        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index)?;
-        u32::try_from(shard).ok()
+        self.watched.get(name)?.get(&index).copied()
     }
 
     /// Fetches that wait may have something now.
