@@ -101,14 +101,6 @@ impl Namespace {
     }
 }
 
-impl Drop for Network {
-    fn drop(&mut self) {
-        for namespace in self.legs.iter().chain([&self.switch]) {
-            remove(&namespace.name);
-        }
-    }
-}
-
 /// What can be wrong with a [`Network`]. Legs are numbered from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Trouble {
@@ -125,15 +117,6 @@ pub enum Trouble {
     Slow(usize),
     /// A tenth of what this leg sends and gets is lost.
     Lossy(usize),
-}
-
-/// How this kernel makes a slow or a lossy line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Means {
-    Netem,
-    /// tbf for the delay, cls_bpf for the loss.
-    Other,
-    Nothing,
 }
 
 /// Namespaces around a switch, removed when dropped.
@@ -349,6 +332,23 @@ pub fn again_as_root(test: &str) -> Option<bool> {
     Some(status.success())
 }
 
+impl Drop for Network {
+    fn drop(&mut self) {
+        for namespace in self.legs.iter().chain([&self.switch]) {
+            remove(&namespace.name);
+        }
+    }
+}
+
+/// How this kernel makes a slow or a lossy line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Means {
+    Netem,
+    /// tbf for the delay, cls_bpf for the loss.
+    Other,
+    Nothing,
+}
+
 /// The switch's end of a leg.
 fn port(leg: usize) -> String {
     format!("leg{leg}")
@@ -398,4 +398,52 @@ fn ask(program: &str, args: &[&str]) -> Result<String, String> {
         return Ok(String::from_utf8_lossy(&done.stdout).into_owned());
     }
     Err(format!("{program} {}: {}", args.join(" "), String::from_utf8_lossy(&done.stderr).trim()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::wait;
+
+    /// Whether a packet of the one comes to the other.
+    fn hears(to: &UdpSocket, from: &UdpSocket) -> bool {
+        from.send_to(b"?", to.local_addr().unwrap()).unwrap();
+        to.recv_from(&mut [0]).is_ok()
+    }
+
+    #[test]
+    fn cables_are_cut_one_way_and_both() {
+        let network = match Network::new(2) {
+            Ok(network) => network,
+            Err(why) => return eprintln!("left out: cables: {why}"),
+        };
+        let [first, second] = [0, 1].map(|leg| {
+            let home = network.leg(leg);
+            let socket = home.inside(|| UdpSocket::bind((home.address(), 0)).unwrap());
+            socket.set_read_timeout(Some(Duration::from_secs(1))).unwrap();
+            socket
+        });
+        // A cable that was plugged in carries the first packet a moment later.
+        let up = || {
+            wait::until_true("both hear each other", wait::PATIENCE, || {
+                hears(&first, &second) && hears(&second, &first)
+            });
+        };
+        up();
+        let deaf = Trouble::Deaf { from: 0, to: 1 };
+        network.begin(deaf);
+        network.begin(deaf);
+        assert!(hears(&first, &second) && !hears(&second, &first));
+        network.end(deaf);
+        assert!(!hears(&second, &first));
+        network.end(deaf);
+        assert!(hears(&second, &first));
+        network.begin(Trouble::Unplugged(0));
+        assert!(!hears(&first, &second) && !hears(&second, &first));
+        network.end(Trouble::Unplugged(0));
+        up();
+    }
 }
