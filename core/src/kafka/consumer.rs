@@ -166,7 +166,10 @@ impl Machine {
         let group_id = self.config.group.clone();
         let leaving = member_epoch < 0;
         let owned = if member_epoch == JOIN { BTreeMap::new() } else { self.owned_by_id() };
-        let all = (self.membership.consumer.all || member_epoch == JOIN) && !leaving;
+        // An assignment that names what isn't there is asked for again: it is told only where it
+        // changed, or everything is said.
+        let lost = !self.membership.consumer.unknown.is_empty();
+        let all = (self.membership.consumer.all || lost || member_epoch == JOIN) && !leaving;
         let settled = self.membership.revoking.is_none();
         let news = (settled && self.membership.consumer.told.as_ref() != Some(&owned)) || all;
         let topics = || {

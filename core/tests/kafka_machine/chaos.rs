@@ -151,7 +151,7 @@ pub fn run(options: &ConsumerOptions, bytes: &[u8], single: bool, quiet: bool) -
     let all = world.cluster.all_parts();
     world.cluster.group.retarget(all);
     // What a spoiled assignment said stands until the group assigns again.
-    world.cluster.group.rebalancing = true;
+    (world.cluster.group.rebalancing, world.cluster.group.told) = (true, None);
     world.settle();
     world.run(secs(60));
     // A seek or a rewind may have left it with a part.

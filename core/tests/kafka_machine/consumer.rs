@@ -264,3 +264,17 @@ fn errors_that_nothing_can_repair_are_the_end() {
         assert!(world.count::<Beat>() < 60, "error {error}: {} heartbeats", world.count::<Beat>());
     }
 }
+
+#[test]
+fn an_assignment_of_a_topic_that_is_not_there_is_asked_for_again() {
+    let mut world = World::new(newer(), cluster());
+    // Twice: the first one is answered by what is owned then, and with it comes the right one.
+    world.on::<ConsumerGroupHeartbeatRequest>(2, |_, answer| {
+        let unknown =
+            ConsumerGroupHeartbeatResponseTopicPartitions { topic_id: Uuid([9; 16]), partitions: vec![0] };
+        let topic_partitions = vec![unknown];
+        answer.assignment = Some(ConsumerGroupHeartbeatResponseAssignment { topic_partitions });
+        Fate::Reply
+    });
+    world.until(secs(15), |world| !world.owned().is_empty());
+}

@@ -328,7 +328,7 @@ impl Spoil for JoinGroupResponse {
                     let at = tape.below(blob.len());
                     match blob.get_mut(at) {
                         // What others tell of themselves is what they like.
-                        Some(place) if byte % 4 > 0 => *place = byte,
+                        Some(place) if byte >= 64 => *place = byte,
                         _ => blob = vec![byte; 9],
                     }
                     member.metadata = blob.into();

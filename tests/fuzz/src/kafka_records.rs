@@ -57,7 +57,7 @@ fn sealed(data: &[u8]) {
     let length = i32::try_from(frame.len() - 12).unwrap();
     frame[8..12].copy_from_slice(&length.to_be_bytes());
     // Codecs that there are not, too; the flags are those of bits 3 to 6.
-    frame[22] = codec % 8 | flags << 3;
+    frame[22] = (codec % 8) | (flags << 3);
     let count = if count >> 7 == 1 { i32::MAX } else { (*count).into() };
     frame[57..61].copy_from_slice(&count.to_be_bytes());
     let Some(Ok(batch)) = Batches::new(frame.into()).next() else { return };
@@ -180,7 +180,7 @@ fn built(tape: &mut Tape) {
         assert_eq!((read.key, read.value), (record.key.as_deref(), record.value.as_deref()));
         let headers: Vec<_> =
             record.headers.iter().map(|(name, value)| (&name[..], value.as_deref())).collect();
-        assert_eq!(read.headers.clone().collect::<Vec<_>>(), headers);
+        assert_eq!(read.headers.collect::<Vec<_>>(), headers);
     }
     let from = base + tape.below(16) as i64;
     let mut entries = Entries::default();

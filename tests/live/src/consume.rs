@@ -82,6 +82,8 @@ pub struct Taken {
     pub shard: u64,
     /// The offset.
     pub offset: u64,
+    /// The payload, where it is a number and nothing else.
+    pub number: Option<u64>,
 }
 
 /// All that a process has said so far.
@@ -418,12 +420,12 @@ fn read_messages(shared: &Shared, stdout: ChildStdout, lines: Lines) {
     each_line(stdout, |text| {
         let at = Instant::now();
         let message = (lines == Lines::Messages).then(|| serde_json::from_str::<Message>(&text));
-        let taken = (lines == Lines::Short).then(|| in_short(&text));
+        let taken = (lines == Lines::Short).then(|| in_short(at, &text));
         let mut seen = shared.lock();
         match (message, taken) {
             (Some(Ok(message)), _) => seen.messages.push(message),
             (Some(Err(error)), _) => seen.is_malformed(&error, &text),
-            (_, Some(Some((shard, offset)))) => seen.taken.push(Taken { at, shard, offset }),
+            (_, Some(Some(taken))) => seen.taken.push(taken),
             (_, Some(None)) => seen.is_malformed(&"no shard and offset", &text),
             (None, None) => {}
         }
@@ -437,13 +439,20 @@ fn read_messages(shared: &Shared, stdout: ChildStdout, lines: Lines) {
     shared.changed.notify_all();
 }
 
-/// Shard and offset, which stand before anything that a producer may have written.
-fn in_short(text: &str) -> Option<(u64, u64)> {
-    let number = |after: &str| {
+/// Shard and offset stand before anything that a producer may have written, but for a key.
+fn in_short(at: Instant, text: &str) -> Option<Taken> {
+    let digits = |after: &str| {
         let (_, rest) = text.split_once(after)?;
-        rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        Some(rest.split_at(rest.find(|c: char| !c.is_ascii_digit())?))
     };
-    Some((number("\"shard\":")?, number("\"seq\":\"")?))
+    let number = |after: &str| digits(after)?.0.parse().ok();
+    let payload = digits("\"payload\":\"").filter(|(_, rest)| rest.starts_with('"'));
+    Some(Taken {
+        at,
+        shard: number("\"shard\":")?,
+        offset: number("\"seq\":\"")?,
+        number: payload.and_then(|(digits, _)| digits.parse().ok()),
+    })
 }
 
 pub(crate) fn each_line(from: impl Read, mut line: impl FnMut(String)) {

@@ -14,6 +14,7 @@
 //! - [`Proxy`]: a TCP proxy on loopback with faults that a test arms while it runs.
 //! - [`FakeServer`]: something on a port that answers commands as a test likes.
 //! - [`Monitor`]: every command that a server carries out.
+//! - [`Network`]: namespaces of its own, in which links are cut, one way too, slowed down and lossy.
 //! - [`kafka`]: Apache Kafka's brokers, and its own clients as a second opinion.
 //! - [`Consume`]: a running `tidegate consume`; [`run()`]: any `tidegate` command to its end.
 //!
@@ -23,7 +24,7 @@
 //! **Invariant:** nothing waits for ever, and a wait that fails says what was seen instead: the tail
 //! of stderr, XPENDING, XINFO, the server's log.
 //!
-//! **Invariant:** only loopback addresses, and ports outside the range that the kernel gives to
+//! **Invariant:** only loopback addresses, or those of a [`Network`] that leads nowhere else, and ports outside the range that the kernel gives to
 //! outgoing connections, so that a port keeps free while its server is down.
 //!
 //! Panics are the report of a test; so these tools panic where a library would return an error.
@@ -35,6 +36,7 @@ mod consume;
 mod fake;
 pub mod kafka;
 mod monitor;
+mod netns;
 mod port;
 mod process;
 mod proxy;
@@ -47,6 +49,7 @@ pub use client::{Client, ClientInfo, Pending};
 pub use consume::{Consume, ConsumeBuilder, HeaderLine, Line, Message, Seen, Taken};
 pub use fake::{Answer, FakeServer};
 pub use monitor::Monitor;
+pub use netns::{Namespace, Network, Trouble, again_as_root};
 pub use port::unused_port;
 pub use process::{Signal, peak_memory_kib, signal};
 pub use proxy::{Cut, Proxy};

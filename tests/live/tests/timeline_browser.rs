@@ -16,7 +16,7 @@ use timeline_samples::{fifty, hostile, three};
 #[test]
 fn a_browser_draws_it_without_an_error() {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    for (name, history) in pages() {
+    for (name, history, rows) in pages() {
         let file = folder.join(format!("timeline-{name}.html"));
         std::fs::write(&file, html(&history)).unwrap();
         println!("{}", file.display());
@@ -27,7 +27,7 @@ fn a_browser_draws_it_without_an_error() {
             .args(["--disable-background-networking", "--disable-component-update", "--disable-sync"])
             .args(["--enable-logging=stderr", "--virtual-time-budget=3000", "--dump-dom"])
             .arg(format!("--user-data-dir={}", profile.display()))
-            .arg(format!("file://{}", file.display()))
+            .arg(format!("file://{}#rows={rows}", file.display()))
             .output()
             .unwrap();
         let _ = std::fs::remove_dir_all(&profile);
@@ -35,11 +35,22 @@ fn a_browser_draws_it_without_an_error() {
         assert!(!said.contains(":CONSOLE"), "{name}: {said}");
         // The size is set by the first painting.
         assert!(page.contains("<canvas id=\"canvas\"") && page.contains("style=\"width: "), "{name}: {said}");
-        assert_eq!(page.contains("aria-pressed=\"true\""), !history.members.is_empty(), "{name}");
+        assert_eq!(page.contains("data-key=\""), !history.members.is_empty(), "{name}");
+        let pressed = if rows == "shards" { "by-shard" } else { "by-member" };
+        assert!(page.contains(&format!("id=\"{pressed}\" aria-pressed=\"true\"")), "{name}");
     }
 }
 
-fn pages() -> [(&'static str, History); 5] {
+fn pages() -> [(&'static str, History, &'static str); 8] {
     let empty = History::default();
-    [("3", three()), ("50", fifty(6_000)), ("many", fifty(100_000)), ("hostile", hostile()), ("empty", empty)]
+    [
+        ("3", three(), "members"),
+        ("3-shards", three(), "shards"),
+        ("50", fifty(6_000), "members"),
+        ("50-shards", fifty(6_000), "shards"),
+        ("many", fifty(100_000), "members"),
+        ("hostile", hostile(), "shards"),
+        ("empty", empty.clone(), "members"),
+        ("empty-shards", empty, "shards"),
+    ]
 }

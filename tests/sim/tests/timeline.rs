@@ -68,7 +68,10 @@ fn the_data_says_what_the_history_does() {
             until: None,
             text: "down".into(),
         }],
-        marks: vec![Mark { member: Some(0), kind: MarkKind::Killed, at: at(4), text: "down".into() }],
+        marks: vec![
+            Mark { member: Some(0), kind: MarkKind::Assigned, at: at(3), text: "assigned orders/1".into() },
+            Mark { member: Some(0), kind: MarkKind::Killed, at: at(4), text: "down".into() },
+        ],
         totals: vec![("sent".into(), 12_345)],
     };
     let page = html(&history);
@@ -76,10 +79,22 @@ fn the_data_says_what_the_history_does() {
         data(&page),
         json!([
             ["a", "b"],
-            ["claimed", "acked", "orders/0", "open", "outage", "down", "killed"],
+            [
+                "claimed",
+                "acked",
+                "orders/0",
+                "open",
+                "outage",
+                "down",
+                "assigned",
+                "assigned orders/1",
+                "killed",
+                "orders/1",
+            ],
             [[1, 2, "5-1", "6-0", 3, 2_000, 5_000, 0, 1], [1, 2, "5-1", "6-0", 3, 2_000, null, 0, 3]],
             [[null, 4, 1_000, null, 5]],
-            [[0, 6, 4_000, 5]],
+            [[0, 6, 3_000, 7], [0, 8, 4_000, 5]],
+            [[0, 9, 3_000, 4_000]],
         ])
     );
     assert!(page.contains("<dt>sent</dt><dd>12\u{202f}345</dd>"));

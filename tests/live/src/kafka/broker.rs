@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, TcpStream};
+use std::net::{Ipv4Addr, SocketAddrV4, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::paths::{self, Version};
-use crate::{Signal, process, wait};
+use crate::{Namespace, Signal, process, wait};
 
 /// Quick to start, small in memory: no archive of compiled code, one collector thread, no second
 /// compiler.
@@ -22,7 +22,9 @@ const START: Duration = Duration::from_secs(90);
 #[derive(Debug)]
 pub(super) struct Broker {
     pub(super) number: usize,
-    pub(super) port: u16,
+    pub(super) listens: SocketAddrV4,
+    /// Where its process lives, if not beside the test.
+    namespace: Option<Namespace>,
     version: Version,
     /// The cluster's id, and options for the formatting of its directory.
     format: Vec<String>,
@@ -34,7 +36,8 @@ impl Broker {
     /// Writes the properties that `text` makes of the data folder, and starts the process.
     pub(super) fn spawn(
         number: usize,
-        port: u16,
+        listens: SocketAddrV4,
+        namespace: Option<&Namespace>,
         version: Version,
         format: &[String],
         text: impl FnOnce(&Path) -> String,
@@ -43,7 +46,8 @@ impl Broker {
             tempfile::Builder::new().prefix("tidegate-kafka-").tempdir().expect("a temporary directory");
         std::fs::write(dir.path().join("server.properties"), text(&dir.path().join("data")))
             .expect("a file in the temporary directory");
-        let mut broker = Self { number, port, version, format: format.into(), dir, child: None };
+        let (namespace, format) = (namespace.cloned(), format.into());
+        let mut broker = Self { number, listens, namespace, version, format, dir, child: None };
         broker.start();
         broker
     }
@@ -52,7 +56,8 @@ impl Broker {
     pub(super) fn start(&mut self) {
         let log = File::options().create(true).append(true).open(self.log()).expect("the broker's log");
         let errors = log.try_clone().expect("a file can be duplicated");
-        let child = Command::new(paths::java())
+        let mut command = Command::new(paths::java());
+        command
             .args(JVM)
             .args(["-Dorg.slf4j.simpleLogger.showDateTime=true", "-Dlog4j2.level=OFF"])
             .arg("-cp")
@@ -63,24 +68,26 @@ impl Broker {
             .env("LC_ALL", "C")
             .stdin(Stdio::piped())
             .stdout(log)
-            .stderr(errors)
-            .spawn()
-            .unwrap_or_else(|error| {
-                panic!("cannot run {}: {error}; run tests/run", paths::java().to_string_lossy())
-            });
-        self.child = Some(child);
+            .stderr(errors);
+        let spawned = match &self.namespace {
+            Some(namespace) => namespace.inside(|| command.spawn()),
+            None => command.spawn(),
+        };
+        self.child = Some(spawned.unwrap_or_else(|error| {
+            panic!("cannot run {}: {error}; run tests/run", paths::java().to_string_lossy())
+        }));
     }
 
     /// Waits until it answers that it knows this many brokers, itself among them. False when it ended
     /// instead.
     pub(super) fn ready(&mut self, brokers: usize) -> bool {
-        let (port, number) = (self.port, self.number as i32);
+        let (listens, number) = (self.listens, self.number as i32);
         let child = self.child.as_mut().expect("a started broker");
         wait::until(&format!("broker {number} is ready"), START, || {
             if child.try_wait().expect("a child can be waited for").is_some() {
                 return Some(false);
             }
-            let known = metadata(port)?;
+            let known = known_to(listens)?;
             (known.len() >= brokers && known.contains(&number)).then_some(true)
         })
     }
@@ -122,9 +129,14 @@ impl Drop for Broker {
     }
 }
 
-/// The ids of the brokers that the one at this loopback port knows to be alive, by a Metadata request
-/// of version 1 about no topic; `None` where it doesn't answer.
+/// The ids of the brokers that the one at this loopback port knows to be alive; `None` where it doesn't
+/// answer.
 pub fn metadata(port: u16) -> Option<Vec<i32>> {
+    known_to(SocketAddrV4::new(Ipv4Addr::LOCALHOST, port))
+}
+
+/// The same of any address, by a Metadata request of version 1 about no topic.
+pub(super) fn known_to(listens: SocketAddrV4) -> Option<Vec<i32>> {
     const WITHIN: Duration = Duration::from_secs(2);
     let mut request = Vec::new();
     request.extend(3_i16.to_be_bytes()); // Metadata
@@ -133,7 +145,7 @@ pub fn metadata(port: u16) -> Option<Vec<i32>> {
     request.extend(5_i16.to_be_bytes());
     request.extend(b"tests");
     request.extend(0_i32.to_be_bytes()); // no topics
-    let mut stream = TcpStream::connect_timeout(&(Ipv4Addr::LOCALHOST, port).into(), WITHIN).ok()?;
+    let mut stream = TcpStream::connect_timeout(&listens.into(), WITHIN).ok()?;
     stream.set_read_timeout(Some(WITHIN)).ok()?;
     stream.write_all(&(request.len() as i32).to_be_bytes()).ok()?;
     stream.write_all(&request).ok()?;

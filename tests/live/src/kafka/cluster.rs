@@ -1,5 +1,6 @@
 //! Brokers that belong together.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use super::broker::{self, Broker};
 use super::helper;
 use super::paths::Version;
 use super::settings::{self, Ports};
-use crate::{Proxy, port, wait};
+use crate::{Namespace, Proxy, port, wait};
 
 /// Any will do: clusters that don't know of each other may have the same.
 const CLUSTER_ID: &str = "dGlkZWdhdGUtdGVzdHMtMA";
@@ -27,9 +28,12 @@ pub struct ClusterOptions {
     /// A second way to each broker on which these users must log in with these passwords
     /// ([`Cluster::guarded_url`]), and may do only what [`Admin::allow`] lets them.
     pub users: Vec<(String, String)>,
+    /// A network namespace for each broker, which it listens in at that one's address. Nothing: all are
+    /// on loopback. Who uses the cluster then has to be inside a namespace of the same network.
+    pub namespaces: Vec<Namespace>,
 }
 
-/// Brokers 1 to n on loopback, killed when dropped. On a failed test it prints the ends of their logs.
+/// Brokers 1 to n, killed when dropped. On a failed test it prints the ends of their logs.
 #[derive(Debug)]
 pub struct Cluster {
     brokers: Vec<Broker>,
@@ -53,11 +57,12 @@ impl Cluster {
         // Between choosing a port and using it another process may come first: then choose again.
         for _ in 0..5 {
             let mut proxies = Vec::new();
-            let ports: Vec<Ports> = (0..brokers).map(|_| choose(options, &mut proxies)).collect();
+            let ports: Vec<Ports> = (0..brokers).map(|at| choose(at, options, &mut proxies)).collect();
             let mut started: Vec<Broker> = (1..=brokers)
                 .map(|number| {
-                    let clients = ports[number - 1].clients;
-                    Broker::spawn(number, clients, options.version, &format, |data| {
+                    let listens = address(&ports[number - 1]);
+                    let namespace = options.namespaces.get(number - 1);
+                    Broker::spawn(number, listens, namespace, options.version, &format, |data| {
                         settings::properties(number, &ports, data, &options.users, &options.settings)
                     })
                 })
@@ -69,7 +74,7 @@ impl Cluster {
                 }
                 up
             }) {
-                let admin = Admin::of(&addresses(ports.iter().map(|ports| ports.clients)));
+                let admin = Admin::of(&list(ports.iter().map(address)));
                 return Self { brokers: started, ports, proxies, admin, took: began.elapsed() };
             }
         }
@@ -86,7 +91,7 @@ impl Cluster {
         &self.admin
     }
 
-    /// `127.0.0.1:port,127.0.0.1:port…`
+    /// `127.0.0.1:port,127.0.0.1:port…`, in the brokers' order.
     pub fn bootstrap(&self) -> &str {
         self.admin.bootstrap()
     }
@@ -98,7 +103,8 @@ impl Cluster {
 
     /// The same through the proxies.
     pub fn proxied_url(&self, path: &str) -> String {
-        format!("kafka://{}/{path}", addresses(self.proxies.iter().map(Proxy::port)))
+        let proxies = self.proxies.iter().map(|proxy| SocketAddrV4::new(Ipv4Addr::LOCALHOST, proxy.port()));
+        format!("kafka://{}/{path}", list(proxies))
     }
 
     /// The proxy before one broker.
@@ -108,13 +114,16 @@ impl Cluster {
 
     /// `kafka://login@127.0.0.1:port,…/path`, where one has to log in.
     pub fn guarded_url(&self, login: &str, path: &str) -> String {
-        let ports = self.ports.iter().map(|ports| ports.guarded.expect("a cluster with users"));
-        format!("kafka://{login}@{}/{path}", addresses(ports))
+        let guarded = self
+            .ports
+            .iter()
+            .map(|ports| SocketAddrV4::new(ports.address, ports.guarded.expect("a cluster with users")));
+        format!("kafka://{login}@{}/{path}", list(guarded))
     }
 
-    /// The port of one broker on 127.0.0.1.
+    /// The port of one broker on 127.0.0.1, or at its namespace's address.
     pub fn port(&self, broker: usize) -> u16 {
-        self.broker(broker).port
+        self.broker(broker).listens.port()
     }
 
     /// The process id of one broker that runs.
@@ -161,13 +170,13 @@ impl Cluster {
 
     /// Waits until a broker is known to the others as alive, or as dead.
     pub fn wait_until_known(&self, broker: usize, alive: bool) {
-        let others: Vec<u16> =
-            self.brokers.iter().filter(|b| b.number != broker && b.pid().is_some()).map(|b| b.port).collect();
+        let others = self.brokers.iter().filter(|b| b.number != broker && b.pid().is_some());
+        let others: Vec<_> = others.map(|b| b.listens).collect();
         let what =
             format!("the others know that broker {broker} is {}", if alive { "there" } else { "gone" });
         wait::until_true(&what, wait::PATIENCE, || {
-            others.iter().all(|&port| {
-                broker::metadata(port).is_some_and(|known| known.contains(&(broker as i32)) == alive)
+            others.iter().all(|&listens| {
+                broker::known_to(listens).is_some_and(|known| known.contains(&(broker as i32)) == alive)
             })
         });
     }
@@ -188,7 +197,7 @@ impl Drop for Cluster {
     }
 }
 
-fn choose(options: &ClusterOptions, proxies: &mut Vec<Proxy>) -> Ports {
+fn choose(at: usize, options: &ClusterOptions, proxies: &mut Vec<Proxy>) -> Ports {
     let proxied = options.proxied.then(|| {
         let port = port::unused_port();
         let proxy = Proxy::to(port);
@@ -197,11 +206,17 @@ fn choose(options: &ClusterOptions, proxies: &mut Vec<Proxy>) -> Ports {
         (port, through)
     });
     let guarded = (!options.users.is_empty()).then(port::unused_port);
-    Ports { clients: port::unused_port(), controller: port::unused_port(), proxied, guarded }
+    let address = options.namespaces.get(at).map_or(Ipv4Addr::LOCALHOST, Namespace::address);
+    Ports { address, clients: port::unused_port(), controller: port::unused_port(), proxied, guarded }
 }
 
-fn addresses(ports: impl Iterator<Item = u16>) -> String {
-    ports.map(|port| format!("127.0.0.1:{port}")).collect::<Vec<_>>().join(",")
+/// Where clients find a broker.
+fn address(ports: &Ports) -> SocketAddrV4 {
+    SocketAddrV4::new(ports.address, ports.clients)
+}
+
+fn list(addresses: impl Iterator<Item = SocketAddrV4>) -> String {
+    addresses.map(|address| address.to_string()).collect::<Vec<_>>().join(",")
 }
 
 /// The broker that all tests share: the one that `KAFKA_BROKER` names (tests/run starts it once), else

@@ -1,10 +1,12 @@
 //! Many members of one group, and the books about what they did.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::admin::{Admin, Commit};
 use super::repeats::{Line, repeats};
-use crate::{Consume, wait};
+use super::report::{Excused, Report};
+use crate::{Consume, Namespace, wait};
 
 /// How much a member may go on writing of what it had in hand when it is told of its loss. A stopped
 /// member wakes with its hands full, and hears from the broker only a round trip later.
@@ -32,57 +34,11 @@ pub struct Crew {
     distinct: u64,
     committed: Vec<i64>,
     brokers_fail: bool,
+    /// Where the members live, in turn; nothing: beside the test.
+    namespaces: Vec<Namespace>,
+    /// How long one of them may be cut off.
+    cut_off: Duration,
     excused: Excused,
-}
-
-/// What may have been written twice, and why.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Excused {
-    /// Written by somebody who was killed, and not committed.
-    pub killed: u64,
-    /// Written by somebody who was stopped, and not committed.
-    pub stopped: u64,
-    /// Written after that by somebody who went on, before it knew that it had been replaced.
-    pub late: u64,
-    /// In hand when a partition was taken away.
-    pub in_hand: u64,
-    /// Written and not committed when a partition was taken away, as the member says: it was held for
-    /// dead, or the coordinator didn't answer in time.
-    pub uncommitted: u64,
-    /// Where brokers or connections fail, instead of all these: written and not committed when somebody
-    /// took the partition over,
-    pub taken_over: u64,
-    /// or written by who had not heard of that, as it was cut off.
-    pub overlapping: u64,
-}
-
-impl Excused {
-    /// All but what may have been in hand.
-    fn by_events(self) -> u64 {
-        self.killed + self.stopped + self.late + self.uncommitted
-    }
-
-    /// All that may have been written twice.
-    pub fn explained(self) -> u64 {
-        self.by_events() + self.in_hand + self.taken_over + self.overlapping
-    }
-}
-
-/// What there was to see in the end.
-#[derive(Debug, Clone)]
-pub struct Report {
-    /// Records in the topic, each of which was written at least once.
-    pub records: u64,
-    /// Lines beyond one for each record.
-    pub duplicates: u64,
-    /// How many of those were excused.
-    pub excused: Excused,
-    /// How many processes took part.
-    pub processes: usize,
-    /// How many commits the group has made.
-    pub commits: usize,
-    /// The longest time in which nobody wrote a line.
-    pub longest_gap: Duration,
 }
 
 #[derive(Debug)]
@@ -120,6 +76,8 @@ impl Crew {
             distinct: 0,
             committed: vec![-1; partitions],
             brokers_fail: false,
+            namespaces: Vec::new(),
+            cut_off: Duration::ZERO,
             excused: Excused::default(),
         }
     }
@@ -136,6 +94,12 @@ impl Crew {
         Self { brokers_fail: true, ..self }
     }
 
+    /// The same, and its members live in these namespaces, in turn, each of which may be cut off from some
+    /// brokers for as long as this: as long as nobody can tell who reads there that it was replaced.
+    pub fn cut_off(self, namespaces: &[Namespace], longest: Duration) -> Self {
+        Self { brokers_fail: true, namespaces: namespaces.to_vec(), cut_off: longest, ..self }
+    }
+
     /// One more member; its number.
     pub fn join(&mut self) -> usize {
         let number = self.members.len();
@@ -143,8 +107,11 @@ impl Crew {
             .member(&self.group, &format!("member-{number}"))
             .args(&self.args)
             .args(["--batch", &BATCH.to_string(), "--commit-interval", "200ms"])
-            .in_short()
-            .start();
+            .in_short();
+        let process = match self.namespaces.get(number % self.namespaces.len().max(1)) {
+            Some(namespace) => namespace.inside(|| process.start()),
+            None => process.start(),
+        };
         self.members.push(Member { process, read: 0, state: State::Runs, woken: None });
         self.rebalanced();
         number
@@ -205,6 +172,21 @@ impl Crew {
     /// How many records one member has written.
     pub fn written_by(&self, member: usize) -> usize {
         self.members[member].process.seen().taken.len()
+    }
+
+    /// The numbers that were written of a partition as payloads, by offset. Panics where an offset has two.
+    #[track_caller]
+    pub fn numbers(&self, partition: usize) -> BTreeMap<u64, u64> {
+        let mut numbers = BTreeMap::new();
+        for member in &self.members {
+            let seen = member.process.seen();
+            for taken in seen.taken.iter().filter(|taken| taken.shard as usize == partition) {
+                let Some(number) = taken.number else { continue };
+                let first = *numbers.entry(taken.offset).or_insert(number);
+                assert_eq!(first, number, "partition {partition}, offset {}", taken.offset);
+            }
+        }
+        numbers
     }
 
     /// Waits until each record below these offsets, one for each partition, has been written.
@@ -368,8 +350,8 @@ impl Crew {
     /// Holds each commit that the group ever made against the one before it.
     #[track_caller]
     fn check_history(&self, history: &[Commit]) {
-        /// How long a commit from a broker's queue may count.
-        const HEALED_MS: i64 = 15_000;
+        // How long a commit from a broker's queue may count.
+        let healed_ms = (Duration::from_secs(15) + self.cut_off).as_millis() as i64;
         let mut went_back = 0;
         for partition in 0..self.written.len() {
             let of_it: Vec<_> =
@@ -379,7 +361,7 @@ impl Crew {
                 went_back += 1;
                 let mut later = of_it[at + 1..].iter();
                 let heals =
-                    later.any(|later| later.offset >= pair[0].offset && later.at - pair[0].at <= HEALED_MS);
+                    later.any(|later| later.offset >= pair[0].offset && later.at - pair[0].at <= healed_ms);
                 let around = &of_it[at.saturating_sub(3)..(at + 6).min(of_it.len())];
                 assert!(self.brokers_fail && heals, "a commit of a former owner goes back: {around:#?}");
             }
@@ -412,7 +394,7 @@ impl Crew {
         for (partition, lines) in by_partition.into_iter().enumerate() {
             let commits: Vec<_> =
                 history.iter().filter(|commit| commit.partition as usize == partition).collect();
-            let found = match repeats(lines, self.members.len(), &commits, millis) {
+            let found = match repeats(lines, self.members.len(), &commits, self.cut_off, millis) {
                 Ok(found) => found,
                 Err(wrong) => panic!("partition {partition}: {wrong}"),
             };
@@ -452,6 +434,9 @@ impl Crew {
 
     /// What one member has written that is not committed.
     fn not_committed(&mut self, member: usize) -> u64 {
+        if self.brokers_fail {
+            return 0; // what is taken over explains it, and the coordinator may not answer now
+        }
         self.check_commits();
         let seen = self.members[member].process.seen();
         seen.taken.iter().filter(|taken| taken.offset as i64 >= self.committed[taken.shard as usize]).count()
@@ -469,6 +454,9 @@ impl Crew {
     /// What those that stood still wrote when they went on, where they had been, of what others wrote
     /// too.
     fn add_late_ones(&mut self) {
+        if self.brokers_fail {
+            return; // the one that took over explains them
+        }
         for member in &self.members {
             let Some(woken) = member.woken else { continue };
             let seen = member.process.seen();

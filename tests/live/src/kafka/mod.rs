@@ -34,19 +34,21 @@ mod paths;
 mod produce;
 mod protocol;
 mod repeats;
+mod report;
 mod settings;
 
 pub use admin::{Admin, Commit, Committed, Group, GroupMember, Partition};
 pub use broker::metadata;
 pub use cluster::{Cluster, ClusterOptions, shared};
-pub use crew::{Crew, Excused, Report};
+pub use crew::Crew;
 pub use feed::Feed;
 pub use franz::Franz;
 pub use java_consumer::{JavaConsumer, JavaState};
 pub use kcat::{Kcat, kcat_produce};
-pub use paths::{Version, jars, number};
+pub use paths::{Version, jars, number, prepare};
 pub use produce::{Numbers, Outcome, Produce, Record, StoredRecord};
 pub use protocol::Protocol;
+pub use report::{Excused, Report};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;

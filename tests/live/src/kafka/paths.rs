@@ -70,6 +70,12 @@ pub(super) fn java() -> OsString {
     std::env::var_os("JAVA").unwrap_or_else(|| "java".into())
 }
 
+/// Compiles the Java programs of the tests, if they aren't yet: for those that are going to run as somebody
+/// else.
+pub fn prepare() {
+    class_path(Version::Newest);
+}
+
 /// The class path for the Java programs of the tests with the jars of this version.
 pub(super) fn class_path(version: Version) -> OsString {
     static CLASSES: OnceLock<Result<PathBuf, String>> = OnceLock::new();

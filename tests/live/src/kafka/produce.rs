@@ -145,6 +145,11 @@ impl Produce {
     /// Writes them, and returns their offsets when all are acknowledged by all replicas in sync.
     #[track_caller]
     pub fn send(self) -> Vec<i64> {
+        self.try_send().unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same. After an error, which is the producer's, some may be written all the same.
+    pub fn try_send(self) -> Result<Vec<i64>, String> {
         let outcome = self.outcome.map(|outcome| match outcome {
             Outcome::Commit => "commit",
             Outcome::Abort => "abort",
@@ -157,7 +162,8 @@ impl Produce {
             "outcome": outcome.unwrap_or_default(),
             "goes_on": self.goes_on,
         });
-        self.admin.ask("produce", fields)
+        let answer = self.admin.try_ask("produce", fields)?;
+        serde_json::from_value(answer).map_err(|error| format!("the answer to produce: {error}"))
     }
 }
 

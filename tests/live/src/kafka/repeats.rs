@@ -36,13 +36,15 @@ pub(super) struct Repeats {
 }
 
 /// Goes through the lines of one partition, each member's in their order. `commits` are those of that
-/// partition, in the order of the coordinator's log; `millis` tells when that was by its clock.
+/// partition, in the order of the coordinator's log; `cut_off` is how long a member may be out of reach
+/// of a broker; `millis` tells when that was by the coordinator's clock.
 ///
 /// The error is a member that began elsewhere than at what was committed.
 pub(super) fn repeats(
     mut lines: Vec<Line>,
     members: usize,
     commits: &[&Commit],
+    cut_off: Duration,
     millis: impl Fn(Instant) -> i64,
 ) -> Result<Repeats, String> {
     lines.sort_by_key(|line| line.at); // stable
@@ -59,7 +61,7 @@ pub(super) fn repeats(
             before[member] = written.last().map_or(0, |last| last + 1);
             let is_committed = commits.iter().any(|commit| commit.offset == offset as i64);
             // What it commits itself comes after the line.
-            let old = millis(at) - READ_WITHIN.as_millis() as i64;
+            let old = millis(at) - (READ_WITHIN + cut_off).as_millis() as i64;
             let committed = commits.iter().rev().find(|commit| commit.at < old).map_or(0, |c| c.offset);
             if (offset > 0 && !is_committed) || (offset as i64) < committed {
                 let around = commits.iter().filter(|commit| (commit.at - millis(at)).abs() < 20_000);
@@ -76,7 +78,7 @@ pub(super) fn repeats(
         if !written.insert(offset) {
             if offset < before[member] {
                 found.taken_over += 1;
-            } else if begun.is_some_and(|begun| at - begun < HEARS_WITHIN) {
+            } else if begun.is_some_and(|begun| at - begun < HEARS_WITHIN + cut_off) {
                 found.overlapping += 1;
             } else {
                 found.unexplained += 1;
@@ -102,7 +104,7 @@ mod tests {
         let commit = |offset: i64| Commit { topic: "t".into(), partition: 0, offset, at: offset * 1_000 };
         let commits = [commit(3), commit(5)];
         let millis = |at: Instant| at.duration_since(began).as_millis() as i64;
-        repeats(lines, 2, &commits.iter().collect::<Vec<_>>(), millis)
+        repeats(lines, 2, &commits.iter().collect::<Vec<_>>(), Duration::ZERO, millis)
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! A broker's server.properties.
 
 use std::fmt::{Display, Write as _};
+use std::net::Ipv4Addr;
 use std::path::Path;
 
 /// What all brokers of the tests have: short times, so that a test sees a death or a rebalance soon,
@@ -43,9 +44,11 @@ authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer
 super.users=User:ANONYMOUS
 ";
 
-/// The ports of a broker on 127.0.0.1.
+/// Where a broker listens.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Ports {
+    /// 127.0.0.1, or that of a namespace of its own.
+    pub(super) address: Ipv4Addr,
     pub(super) clients: u16,
     pub(super) controller: u16,
     /// A listener of its own for those that come through a proxy, and where the proxy listens.
@@ -66,7 +69,7 @@ pub(super) fn properties(
     let brokers = ports.len();
     let own = ports[number - 1];
     let voters: Vec<String> =
-        (1..).zip(ports).map(|(id, ports)| format!("{id}@127.0.0.1:{}", ports.controller)).collect();
+        (1..).zip(ports).map(|(id, ports)| format!("{id}@{}:{}", ports.address, ports.controller)).collect();
     // A majority in sync, so that a broker can be lost at any time, and nothing with it.
     let in_sync = brokers / 2 + 1;
     // Name, where it listens, and where clients are told to come.
@@ -74,10 +77,10 @@ pub(super) fn properties(
     listeners.extend(own.proxied.map(|(port, proxy)| ("PROXIED", port, proxy)));
     listeners.extend(own.guarded.map(|port| ("GUARDED", port, port)));
     let advertised: Vec<_> =
-        listeners.iter().map(|(name, _, told)| format!("{name}://127.0.0.1:{told}")).collect();
+        listeners.iter().map(|(name, _, told)| format!("{name}://{}:{told}", own.address)).collect();
     listeners.push(("CONTROLLER", own.controller, 0));
     let listeners: Vec<_> =
-        listeners.iter().map(|(name, port, _)| format!("{name}://127.0.0.1:{port}")).collect();
+        listeners.iter().map(|(name, port, _)| format!("{name}://{}:{port}", own.address)).collect();
     let mut text = COMMON.to_owned();
     if own.guarded.is_some() {
         text.push_str(GUARDED);

@@ -7,7 +7,7 @@ const readColors = () => {
   const style = getComputedStyle(document.documentElement);
   for (const name of [
     "panel", "ink", "soft", "faint", "line", "grid", "new", "recovered", "claimed", "on-new",
-    "on-recovered", "on-claimed", "alive", "frozen", "frozen-ink", "cut", "cut-ink", "outage", "good", "bad", "fault",
+    "on-recovered", "on-claimed", "alive", "owned", "owned-too", "frozen", "frozen-ink", "cut", "cut-ink", "outage", "good", "bad", "fault",
   ]) colors[name] = style.getPropertyValue("--" + name).trim();
   makePatterns();
 };
@@ -63,14 +63,14 @@ const patterned = (c, pattern, alpha, x, y, width, height) => {
 };
 
 /** A hold that is wide enough to be one. `y` and `height` are those of its lane. */
-const drawHold = (c, hold, left, right, y, height) => {
+const drawHold = (c, hold, left, right, y, height, name) => {
   const width = Math.max(right - left - (right - left > 5 ? 1 : 0), 1);
   const kind = ORIGINS[hold.origin];
   c.fillStyle = colors[kind];
   c.fillRect(left, y, width, height);
   if (hold.origin > 0 && width >= 4 && height >= 5) patterned(c, patterns[kind], 0.5, left, y, width, height);
   const room = width - (hold.end === 1 ? 14 : 4);
-  if (height >= 11 && room > 26) drawHoldText(c, hold, kind, left + 4, y + height / 2 + 0.5, room - 4);
+  if (height >= 11 && room > 26) drawHoldText(c, hold, kind, left + 4, y + height / 2 + 0.5, room - 4, name);
   if (hold.end === 1) drawAbandoned(c, left, left + width, y, height);
   if (hold.end === 2) {
     c.fillStyle = colors[kind];
@@ -82,11 +82,11 @@ const drawHold = (c, hold, left, right, y, height) => {
   }
 };
 
-const drawHoldText = (c, hold, kind, x, y, room) => {
+const drawHoldText = (c, hold, kind, x, y, room, name) => {
   const count = "×" + grouped(hold.messages);
   const width = (text) => c.measureText(text).width;
   c.font = font(10.5);
-  let text = hold.shard + " " + count;
+  let text = name + " " + count;
   if (width(text) > room) text = count;
   const long = width(text);
   if (long > room) return;
@@ -116,7 +116,21 @@ const drawAbandoned = (c, left, right, y, height) => {
   c.fillRect(right - 2, y - 1, 2, height + 2);
 };
 
-const SPAN_COLORS = { alive: "alive", frozen: "frozen", disconnected: "cut" };
+const SPAN_COLORS = { alive: "alive", owned: "owned", frozen: "frozen", disconnected: "cut" };
+
+/** A shard in a member's hands: neighbours differ, and its name is written where there is room. */
+const drawOwned = (c, span, left, y, width, height) => {
+  c.fillStyle = colors[span.owner % 2 === 0 ? "owned" : "owned-too"];
+  c.fillRect(left, y, width, height);
+  c.fillStyle = colors.soft;
+  c.fillRect(left, y, 1, height);
+  if (height < 24) return;
+  c.font = font(10.5, 500);
+  c.textAlign = "left";
+  c.textBaseline = "middle";
+  const from = Math.max(left, place.gutter);
+  c.fillText(fitted(c, span.text, left + width - from - 18), from + 12, y + 8);
+};
 
 const drawSpan = (c, kind, x, y, width, height) => {
   if (kind === "outage") {
@@ -127,7 +141,7 @@ const drawSpan = (c, kind, x, y, width, height) => {
   }
   c.fillStyle = colors[SPAN_COLORS[kind]];
   c.fillRect(x, y, width, height);
-  if (kind !== "alive") patterned(c, patterns[kind], 0.45, x, y, width, height);
+  if (patterns[kind]) patterned(c, patterns[kind], 0.45, x, y, width, height);
 };
 
 /** A mark around a point; `size` is its width and height. */

@@ -21,6 +21,7 @@
 //!
 //! **Invariant:** any history gives a page; what belongs to no member is left out of the rows.
 
+mod owned;
 mod table;
 mod trace;
 
@@ -134,8 +135,12 @@ fn data(history: &History) -> String {
             (mark.member, kind, micros(mark.at), text)
         })
         .collect();
+    let owned: Vec<_> = owned::owned(history)
+        .into_iter()
+        .map(|one| (one.member, texts.number(one.shard), micros(one.from), one.until.map(micros)))
+        .collect();
     // Numbers, texts and lists of them always print.
-    let json = serde_json::to_string(&(&history.members, &texts.texts, holds, spans, marks));
+    let json = serde_json::to_string(&(&history.members, &texts.texts, holds, spans, marks, owned));
     // A `<` can only be inside of a string there, where this means the same.
     json.unwrap_or_default().replace('<', "\\u003c")
 }

@@ -4,7 +4,7 @@ const MICRO = 1, MILLI = 1e3, SECOND = 1e6, MINUTE = 60e6, HOUR = 3600e6, DAY = 
 
 const ORIGINS = ["new", "recovered", "claimed"];
 const ENDS = ["acked", "abandoned", "open"];
-const SPANS = ["alive", "frozen", "disconnected", "outage"];
+const SPANS = ["alive", "owned", "frozen", "disconnected", "outage"];
 // In the order of painting: what must not be overlooked comes last.
 const MARKS = [
   "committed", "notice", "assigned", "revoked", "started", "closed", "claimed", "killed", "fault", "violation",
@@ -13,7 +13,7 @@ const MARKS = [
 const MARK_LABELS = { committed: "commit", started: "start", closed: "close", claimed: "claim", killed: "kill" };
 
 const model = (() => {
-  const [members, texts, holds, spans, marks] = JSON.parse(document.getElementById("data").textContent);
+  const [members, texts, holds, spans, marks, owned] = JSON.parse(document.getElementById("data").textContent);
   let first = Infinity, last = 0;
   const see = (from, until) => {
     first = Math.min(first, from);
@@ -28,7 +28,7 @@ const model = (() => {
     row.messages += messages;
     row.abandoned += texts[end] === "abandoned";
     row.holds.push({
-      shard: texts[shard], low, high, messages, from, until,
+      shard: texts[shard], member: members[member], low, high, messages, from, until,
       origin: ORIGINS.indexOf(texts[origin]), end: ENDS.indexOf(texts[end]),
     });
   }
@@ -40,11 +40,33 @@ const model = (() => {
     see(at, at);
     (rows[member] ?? broker).marks.push({ kind: texts[kind], from: at, text: texts[text] });
   }
+  // The same by shard: who read it, what was held of it, and when it changed hands.
+  const shards = new Map();
+  const shardRow = (name) => {
+    if (!shards.has(name)) shards.set(name, { name, holds: [], spans: [], marks: [], messages: 0, abandoned: 0 });
+    return shards.get(name);
+  };
+  for (const [member, shard, from, until] of owned) {
+    see(from, until);
+    const row = shardRow(texts[shard]);
+    row.spans.push({ kind: "owned", owner: member, from, until, text: members[member] });
+    row.marks.push({ kind: "assigned", from, text: `assigned to ${members[member]}` });
+    if (until !== null) row.marks.push({ kind: "revoked", from: until, text: `no longer of ${members[member]}` });
+  }
+  for (const row of rows) {
+    for (const hold of row.holds) {
+      const of = shardRow(hold.shard);
+      of.messages += hold.messages;
+      of.abandoned += hold.end === 1;
+      of.holds.push(hold);
+    }
+  }
+  const shardRows = [...shards.values()].sort((a, b) => a.name.localeCompare(b.name, "en", { numeric: true }));
   if (first > last) first = 0;
   // A run that begins within its first hundredth begins at 0.
   if (first < last / 100) first = 0;
   if (last - first < 10) last = first + 10;
-  for (const row of [...rows, broker]) {
+  for (const row of [...rows, ...shardRows, broker]) {
     row.holds?.sort(byStart);
     row.spans.sort(byStart);
     row.marks.sort(byStart);
@@ -63,7 +85,8 @@ const model = (() => {
     row.spans.forEach((span) => count("span " + span.kind));
     row.marks.forEach((mark) => count("mark " + mark.kind));
   }
-  return { rows, broker, first, last, counts };
+  shardRows.forEach((row) => row.spans.forEach((span) => count("span " + span.kind)));
+  return { rows, shardRows, broker, first, last, counts };
 })();
 
 const trimmed = (number, digits) => String(Number(number.toFixed(digits)));

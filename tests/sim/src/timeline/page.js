@@ -151,6 +151,15 @@ const scale = (factor) => {
 };
 byId("lower").addEventListener("click", () => scale(0.75));
 byId("higher").addEventListener("click", () => scale(1 / 0.75));
+const rowsBy = (shard) => {
+  view.byShard = shard;
+  byId("by-member").setAttribute("aria-pressed", String(!shard));
+  byId("by-shard").setAttribute("aria-pressed", String(shard));
+  frame.scrollTop = 0;
+  choose();
+};
+byId("by-member").addEventListener("click", () => rowsBy(false));
+byId("by-shard").addEventListener("click", () => rowsBy(true));
 for (const id of ["members", "shards"]) {
   byId(id).addEventListener("input", (event) => {
     view[id] = event.target.value.toLowerCase().split(/[\s,]+/).filter((part) => part);
@@ -187,7 +196,8 @@ const describeHold = (hold) => {
   const until = hold.until === null ? "" : ` – ${say(hold.until)}, for ${sayLong(hold.to - hold.from)}`;
   const end = { acked: "all acked", abandoned: "abandoned: the member was gone first", open: "still held at the end" };
   const messages = hold.messages === 1 ? "1 message" : grouped(hold.messages) + " messages";
-  return [`${hold.shard} · ${messages} · ${ORIGINS[hold.origin]}`, ids, `${say(hold.from)}${until}`, end[ENDS[hold.end]]];
+  const name = view.byShard ? hold.member : hold.shard;
+  return [`${name} · ${messages} · ${ORIGINS[hold.origin]}`, ids, `${say(hold.from)}${until}`, end[ENDS[hold.end]]];
 };
 const describeSpan = (span) => [
   span.kind, span.text,
@@ -296,7 +306,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", restyle);
 makeLegend();
 fitHeight();
 restyle();
-choose();
+// The page's address may end with it, to begin there.
+rowsBy(location.hash === "#rows=shards");
 reset();
 new ResizeObserver(() => {
   fitHeight();

@@ -1,4 +1,4 @@
-// The picture: rows by member, lanes of holds in each, a head with the time and the broker.
+// The picture: rows by member or by shard, lanes of holds in each, a head with the time and the broker.
 
 const AXIS = 26, HEAD_LANE = 20, LANE_MAX = 32, LANES_MAX = 24, ROW_MIN = 13, TALL = 40;
 
@@ -8,7 +8,7 @@ const frame = document.getElementById("rows");
 
 const view = {
   from: model.first, to: model.last, whole: [model.first, model.last],
-  off: new Set(), members: [], shards: [], scale: 1,
+  off: new Set(), members: [], shards: [], scale: 1, byShard: false,
 };
 /** What follows from the view and the window's size. */
 const place = { width: 0, height: 0, gutter: 0, head: AXIS, plot: 1, row: ROW_MIN, rows: [], spans: [], marks: [], broken: [], lanes: [] };
@@ -21,10 +21,13 @@ const fits = (text, parts) => parts.length === 0 || parts.some((part) => text.to
 
 /** Which rows and what of them is shown; after a change of filters. */
 const choose = () => {
-  place.rows = model.rows.filter((row) => fits(row.name, view.members));
+  place.rows = view.byShard
+    ? model.shardRows.filter((row) => fits(row.name, view.shards))
+    : model.rows.filter((row) => fits(row.name, view.members));
   for (const row of place.rows) {
     row.held = row.holds.filter((hold) =>
-      shown("hold", ORIGINS[hold.origin]) && shown("end", ENDS[hold.end]) && fits(hold.shard, view.shards));
+      shown("hold", ORIGINS[hold.origin]) && shown("end", ENDS[hold.end]) &&
+      fits(hold.shard, view.shards) && fits(hold.member, view.members));
     const marks = row.marks.filter((mark) => shown("mark", mark.kind));
     row.commits = marks.filter((mark) => mark.kind === "committed");
     row.moments = marks.filter((mark) => mark.kind !== "committed");
@@ -60,7 +63,7 @@ const layOut = () => {
   canvas.style.height = place.height + "px";
   c.setTransform(canvas.width / place.width, 0, 0, canvas.height / place.height, 0, 0);
   c.font = font(12.5, 500);
-  const longest = model.rows.reduce((most, row) => Math.max(most, c.measureText(row.name).width), 88);
+  const longest = [...model.rows, ...model.shardRows].reduce((most, row) => Math.max(most, c.measureText(row.name).width), 88);
   place.gutter = Math.ceil(Math.min(longest + 26, Math.max(place.width * 0.2, 110)));
   // At the right some room for arrows of what goes on.
   place.plot = Math.max(place.width - place.gutter - 14, 10);
@@ -146,7 +149,8 @@ const paint = () => {
     c.fillStyle = colors.soft;
     c.font = font(13);
     c.textAlign = "left";
-    c.fillText(model.rows.length === 0 ? "There is no member." : "No member matches the filter.", gutter + 16, head + 28);
+    const [all, what] = view.byShard ? [model.shardRows, "shard"] : [model.rows, "member"];
+    c.fillText(all.length === 0 ? `There is no ${what}.` : `No ${what} matches the filter.`, gutter + 16, head + 28);
   }
 };
 
@@ -172,7 +176,8 @@ const paintSpans = (row, top) => {
       const left = clampX(xOf(span.from)), right = clampX(Math.max(xOf(span.to), xOf(span.from) + 1.5));
       if (right - left < 2 && left - last[kind] < 1) continue;
       last[kind] = left;
-      drawSpan(c, kind, left, top + 1, right - left, place.row - 3);
+      if (kind === "owned") drawOwned(c, span, left, top + 1, right - left, place.row - 3);
+      else drawSpan(c, kind, left, top + 1, right - left, place.row - 3);
     }
   }
 };
@@ -227,7 +232,7 @@ const paintLane = (lane, y, height) => {
     if (right - left >= 1.5) {
       flushPixel();
       flushRun();
-      drawHold(c, hold, clampX(left), clampX(right), y, height);
+      drawHold(c, hold, clampX(left), clampX(right), y, height, view.byShard ? hold.member : hold.shard);
       continue;
     }
     const here = Math.floor(left);
