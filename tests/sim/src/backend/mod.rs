@@ -5,7 +5,7 @@
 //! only by this; a new backend changes none of them.
 
 use bytes::Bytes;
-use tidegate_core::{Error, Instant, Machine, Setup, ShardId, StreamKey};
+use tidegate_core::{Error, Instant, Machine, SeqNo, Setup, ShardId, StreamKey};
 
 use crate::broker::Broker;
 use crate::swarm::Swarm;
@@ -39,6 +39,16 @@ pub struct Outage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heal(pub u64);
 
+/// How a group's progress is kept at the broker, which decides what the oracle holds it against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// Message by message.
+    #[default]
+    Entries,
+    /// As one position in each shard.
+    Offsets,
+}
+
 /// A backend, as the world sees it.
 pub trait Backend {
     /// The machine, as production runs it.
@@ -49,8 +59,16 @@ pub trait Backend {
     /// Names of the broker's faults, for tables.
     const FAULTS: &'static [&'static str];
 
+    /// How a group's progress is kept.
+    const PROGRESS: Progress = Progress::Entries;
+
     /// What the broker calls a shard; `sharded`: of a stream that has several.
     fn shard_name(stream: &StreamKey, shard: ShardId, sharded: bool) -> Bytes;
+
+    /// A position to rewind to, from a number below 2^41.
+    fn position(number: u64) -> SeqNo {
+        SeqNo::redis(number, 0)
+    }
 
     /// A machine.
     ///
@@ -85,12 +103,17 @@ pub trait Backend {
 
 /// A backend that needs nothing but the kind of world that it is for.
 pub trait Fresh: Backend {
+    /// Makes a swarm one of this backend's: what only its consumers have is drawn, too.
+    fn refine(_swarm: &mut Swarm, _tape: &mut Tape) {}
+
     /// A fresh cluster, with these shards.
     fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self;
 }
 
+mod kafka;
 mod observed;
 mod redis;
 
+pub use kafka::KafkaBackend;
 pub use observed::Observed;
 pub use redis::RedisBackend;
