@@ -89,6 +89,19 @@ pub enum Gone {
     Lost,
 }
 
+/// Why a member no longer owns a shard, as the coordinator of its group sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lost {
+    /// It left, or an administrator took it out of the group.
+    Left,
+    /// It did not come back in time: its session, or its time to join, sync or revoke, is over.
+    Expired,
+    /// Another took its place, or its id is no longer good.
+    Fenced,
+    /// The next assignment gives it to somebody else, or to nobody.
+    Rebalanced,
+}
+
 /// What happened inside of a broker, for the oracle. A shard is the index that
 /// [`Broker::watch`] gave it; what isn't watched tells no facts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,10 +181,53 @@ pub enum Fact {
     Commanded {
         /// Whose.
         peer: PeerId,
-        /// Its name, in upper case.
+        /// Its name: in upper case, or as Kafka calls the API.
         name: &'static str,
-        /// The first word of the error that answered it.
+        /// The first word of the error that answered it; of Kafka, the name of the first error code
+        /// in the answer.
         refused: Option<&'static str>,
+    },
+    /// A group has committed that it goes on from here: the position is kept.
+    CommittedTo {
+        /// Where.
+        shard: u32,
+        /// The first message that is not yet done. It need not be further than the last time.
+        next: SeqNo,
+        /// Whose position.
+        group: Bytes,
+        /// The member that said it; empty: somebody outside of the group's members.
+        member: Bytes,
+        /// The generation or member epoch that it said; -1: none.
+        epoch: i32,
+        /// The connection on which it was said.
+        peer: PeerId,
+    },
+    /// The coordinator gave a shard to a member, or, with another epoch, left it there. Told when the
+    /// coordinator decides so, before the member knows. A plan that gives a shard to several tells
+    /// each of them.
+    Owned {
+        /// Where.
+        shard: u32,
+        /// The group.
+        group: Bytes,
+        /// Who owns it.
+        member: Bytes,
+        /// The generation, or the member's epoch (KIP-848), from which on.
+        epoch: i32,
+    },
+    /// A member that owned a shard doesn't any more, as the coordinator sees it; in a classic group
+    /// the members keep what they have until the next generation's assignment is there.
+    Disowned {
+        /// Where.
+        shard: u32,
+        /// The group.
+        group: Bytes,
+        /// Who owned it.
+        member: Bytes,
+        /// The generation, or the member's epoch, in which it did.
+        epoch: i32,
+        /// Why.
+        why: Lost,
     },
 }
 

@@ -169,7 +169,7 @@ pub mod timeline;
 pub mod world;
 
 pub use backend::{Backend, Fresh, Observed, RedisBackend};
-pub use broker::{Broker, BrokerCommand, BrokerEvent, Fact, PeerId};
+pub use broker::{Broker, BrokerCommand, BrokerEvent, Fact, Lost, PeerId};
 pub use campaign::{Failure, Summary, campaign, choices, run};
 pub use explore::{Explored, explore};
 pub use handled::{Ended, Faults, Finding, Sent, Sim, SimConsumer, Simulation};
