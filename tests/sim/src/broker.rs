@@ -215,6 +215,43 @@ pub enum Fact {
         /// The generation, or the member's epoch (KIP-848), from which on.
         epoch: i32,
     },
+    /// A message is part of a transaction that is open: nobody knows yet whether it counts. Told
+    /// right after it was appended.
+    Undecided {
+        /// Where.
+        shard: u32,
+        /// Its position.
+        seq: SeqNo,
+    },
+    /// The transaction of a message ended.
+    Decided {
+        /// Where.
+        shard: u32,
+        /// Its position.
+        seq: SeqNo,
+        /// It never counts.
+        aborted: bool,
+    },
+    /// Retention: nothing before this position is there any more. Told after what is gone.
+    Trimmed {
+        /// Where.
+        shard: u32,
+        /// The first position that may be there.
+        start: SeqNo,
+    },
+    /// A leader took over that had not all of the log: its end is here, and what comes next has
+    /// positions that others had. Told after what is gone.
+    Cut {
+        /// Where.
+        shard: u32,
+        /// One past the last position.
+        end: SeqNo,
+    },
+    /// A shard is there only since now.
+    Grown {
+        /// Which.
+        shard: u32,
+    },
     /// A member that owned a shard doesn't any more, as the coordinator sees it; in a classic group
     /// the members keep what they have until the next generation's assignment is there.
     Disowned {

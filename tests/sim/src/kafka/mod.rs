@@ -41,7 +41,7 @@ use tidegate_core::{Instant, SeqNo};
 
 pub use config::Config;
 
-use crate::broker::{BrokerCommand, Fact, PeerId};
+use crate::broker::{BrokerCommand, Fact, Gone, PeerId};
 use fetch::Sessions;
 use nodes::Nodes;
 use peer::Peer;
@@ -121,12 +121,14 @@ impl Kafka {
         self.append(name, index, batch.into())
     }
 
-    fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
+    /// Appends whole batches, whose offsets are counted from 0, by the world's own hand; the first
+    /// offset that was given, or `None` if they are broken or nobody leads the partition.
+    pub fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
         let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
         let epoch = partition.epoch;
         let first = partition.log.append(records, epoch)?;
-        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index);
-        if let Some(shard) = shard.and_then(|shard| u32::try_from(shard).ok()) {
+        let shard = watched(&self.watched, name, index);
+        if let Some(shard) = shard {
             let offsets = partition.log.offsets(first).filter_map(|offset| u64::try_from(offset).ok());
             self.facts.extend(offsets.map(|offset| Fact::Appended { shard, seq: SeqNo::offset(offset) }));
         }
@@ -164,8 +166,14 @@ impl Kafka {
     /// an unclean election.
     pub fn lose(&mut self, name: &str, index: i32, end: i64) {
         if let Some(partition) = self.topics.partition_mut(name, index) {
+            let before: Vec<i64> = partition.log.offsets(0).collect();
             partition.log.truncate(end);
             partition.epoch += 1;
+            let end = partition.log.end();
+            let shard = watched(&self.watched, name, index);
+            let lost = before.into_iter().filter(|offset| *offset >= end);
+            self.facts.extend(gone(shard, lost, Gone::Lost));
+            self.facts.extend(shard.map(|shard| Fact::Cut { shard, end: seq_of(end) }));
         }
         self.rouse();
     }
@@ -173,9 +181,44 @@ impl Kafka {
     /// Retention: nothing before this offset is there any more.
     pub fn trim(&mut self, name: &str, index: i32, start: i64) {
         if let Some(partition) = self.topics.partition_mut(name, index) {
+            let before = partition.log.start();
+            let known: Vec<i64> = partition.log.offsets(before).collect();
             partition.log.trim(start);
+            let start = partition.log.start();
+            let shard = watched(&self.watched, name, index);
+            let trimmed = known.into_iter().filter(|offset| *offset < start);
+            self.facts.extend(gone(shard, trimmed, Gone::Deleted));
+            self.facts.extend(shard.map(|shard| Fact::Trimmed { shard, start: seq_of(start) }));
         }
         self.rouse();
+    }
+
+    /// Another replica leads the partition from now on, in a new epoch; false if this one can't.
+    pub fn move_leader(&mut self, name: &str, index: i32, id: i32) -> bool {
+        let alive = self.nodes.is_alive(id);
+        let partition = self.topics.partition_mut(name, index);
+        let Some(partition) = partition.filter(|one| alive && one.replicas.contains(&id)) else { return false };
+        let moved = partition.leader != Some(id);
+        if moved {
+            (partition.leader, partition.epoch) = (Some(id), partition.epoch + 1);
+            self.rouse();
+        }
+        moved
+    }
+
+    /// A topic has more partitions from now on; false if it has that many, or there is none.
+    pub fn grow_topic(&mut self, name: &str, partitions: i32) -> bool {
+        let grown = self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive());
+        for index in grown.clone() {
+            self.facts.extend(watched(&self.watched, name, index).map(|shard| Fact::Grown { shard }));
+        }
+        !grown.is_empty()
+    }
+
+    /// The offsets that a partition has: of the first record that may be there, and one past the last.
+    pub fn range(&self, name: &str, index: i32) -> Option<(i64, i64)> {
+        let log = &self.topics.partition(name, index)?.log;
+        Some((log.start(), log.end()))
     }
 
     /// Fetches that wait may have something now.
@@ -183,4 +226,19 @@ impl Kafka {
         let parked = self.peers.iter().filter(|(_, peer)| peer.parked.is_some());
         self.restless.extend(parked.map(|(id, _)| *id));
     }
+}
+
+/// The number of a partition that is watched.
+fn watched(watched: &[Place], name: &str, index: i32) -> Option<u32> {
+    let at = watched.iter().position(|(topic, at)| topic == name && *at == index)?;
+    u32::try_from(at).ok()
+}
+
+fn gone(shard: Option<u32>, offsets: impl Iterator<Item = i64>, why: Gone) -> impl Iterator<Item = Fact> {
+    let all = offsets.map(seq_of);
+    all.filter_map(move |seq| Some(Fact::Gone { shard: shard?, seq, why }))
+}
+
+fn seq_of(offset: i64) -> SeqNo {
+    SeqNo::offset(u64::try_from(offset).unwrap_or(0))
 }

@@ -45,17 +45,26 @@ impl Topics {
         // As version 4 of RFC 9562 looks; none that was given before.
         id[..8].copy_from_slice(&(0x7469_6465_0000_4000_u64 | self.made >> 48).to_be_bytes());
         id[8..].copy_from_slice(&(0x8000_0000_0000_0000 | self.made).to_be_bytes());
-        let replicas = replicas.clamp(1, nodes.len());
-        let partition = |index: usize| {
-            let replicas: Vec<i32> =
-                nodes.iter().cycle().skip(index % nodes.len()).take(replicas).copied().collect();
-            Partition { log: Log::default(), leader: replicas.first().copied(), replicas, epoch: 0 }
-        };
-        let count = usize::try_from(partitions).unwrap_or(1).max(1);
-        let topic = Topic { id: Uuid(id), partitions: (0..count).map(partition).collect() };
+        let partitions = (0..partitions.max(1)).map(|index| placed(index, replicas, nodes));
+        let topic = Topic { id: Uuid(id), partitions: partitions.collect() };
         self.by_id.insert(topic.id, name.to_owned());
         self.by_name.insert(name.to_owned(), topic);
         true
+    }
+
+    /// The indexes that a topic has now, and had not before.
+    pub(super) fn grow(
+        &mut self,
+        name: &str,
+        partitions: i32,
+        replicas: usize,
+        nodes: &[i32],
+    ) -> std::ops::Range<i32> {
+        let Some(topic) = self.by_name.get_mut(name).filter(|_| !nodes.is_empty()) else { return 0..0 };
+        let before = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let partitions = before.max(partitions);
+        topic.partitions.extend((before..partitions).map(|index| placed(index, replicas, nodes)));
+        before..partitions
     }
 
     pub(super) fn delete(&mut self, name: &str) -> bool {
@@ -130,4 +139,12 @@ impl Topics {
         }
         Ok(())
     }
+}
+
+/// A new partition: the replicas of one after the other begin with another node.
+fn placed(index: i32, replicas: usize, nodes: &[i32]) -> Partition {
+    let replicas = replicas.clamp(1, nodes.len());
+    let first = usize::try_from(index).unwrap_or(0) % nodes.len();
+    let replicas: Vec<i32> = nodes.iter().cycle().skip(first).take(replicas).copied().collect();
+    Partition { log: Log::default(), leader: replicas.first().copied(), replicas, epoch: 0 }
 }

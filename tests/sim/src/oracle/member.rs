@@ -81,11 +81,11 @@ pub(super) struct Who {
     pub(super) moving: bool,
     pub(super) clock_slack: Duration,
     pub(super) held: BTreeMap<MessageId, Held>,
-    uncommitted: VecDeque<(Instant, MessageId)>,
+    pub(super) uncommitted: VecDeque<(Instant, MessageId)>,
     /// By shard: the last page of its walk, on which connection, and whether there is more.
     pub(super) walks: BTreeMap<u32, (PeerId, bool)>,
     /// It was told to read elsewhere: of this epoch, and those before, nothing comes any more.
-    fence: Option<Epoch>,
+    pub(super) fence: Option<Epoch>,
     pub(super) shards: Vec<Seen>,
     refusals: Bucket,
     connects: Bucket,
@@ -143,6 +143,7 @@ impl Oracle {
             delivered: 0,
             again: 0,
         });
+        self.handle_started();
         run
     }
 
@@ -154,7 +155,7 @@ impl Oracle {
         let role = who.role;
         // What it acked may still be on its way.
         who.uncommitted.clear();
-        if !acks {
+        if !acks && self.frontiers.is_none() {
             self.excuse_undelivered(run, role);
         }
     }
@@ -176,7 +177,7 @@ impl Oracle {
     pub fn disconnected(&mut self, run: Run, peer: PeerId) {
         self.ended.insert(peer);
         let Some(role) = self.role_of(run) else { return };
-        if role.acks || role.mode == ConsumerMode::RealTime {
+        if role.acks || role.mode == ConsumerMode::RealTime || self.frontiers.is_some() {
             return;
         }
         if let Some(role) = self.runs.get(run.0 as usize).map(|who| who.role) {
@@ -184,7 +185,7 @@ impl Oracle {
         }
     }
 
-    fn role_of(&self, run: Run) -> Option<&Role> {
+    pub(super) fn role_of(&self, run: Run) -> Option<&Role> {
         self.roles.get(self.runs.get(run.0 as usize)?.role)
     }
 
@@ -204,6 +205,7 @@ impl Oracle {
                 .iter_mut()
                 .for_each(|seen| (seen.since, seen.next, seen.last_new) = (None, None, None));
         }
+        self.handle_move(run);
     }
 
     /// It has left its group for good.
@@ -211,7 +213,7 @@ impl Oracle {
         let Some(role) = self.role_of(run) else { return };
         let (in_group, acks) = (role.mode != ConsumerMode::RealTime, role.acks);
         let number = self.runs.get(run.0 as usize).map_or(0, |who| who.role);
-        if in_group && !acks {
+        if in_group && !acks && self.frontiers.is_none() {
             // What was read before the move is not handed out any more.
             self.excuse_undelivered(run, number);
         }
@@ -245,6 +247,9 @@ impl Oracle {
     fn is_uncommitted(&self, role: usize, acked: Instant, id: MessageId) -> bool {
         let Some(log) = self.shards.get(id.shard as usize) else { return false };
         let mark = log.mark(role, id.at as usize);
+        if self.frontiers.is_some() {
+            return self.is_behind_committed(role, id);
+        }
         mark.pending
             && !log.is_gone(id.at as usize)
             && mark.handed.is_some_and(|(handed, _, _)| handed <= acked)
@@ -281,6 +286,9 @@ impl Oracle {
 
     /// An application got a message.
     pub fn got(&mut self, run: Run, got: Got) {
+        if self.frontiers.is_some() {
+            return self.got_at_offset(run, got);
+        }
         let Got { id, epoch, deliveries } = got;
         let Some(who) = self.runs.get(run.0 as usize) else { return };
         let (role, name) = (who.role, who.name());
@@ -369,7 +377,7 @@ impl Oracle {
     }
 
     /// Taken so long ago that the consumer has acked it by itself.
-    fn is_acked_by_delay(&self, run: Run, since: Instant) -> bool {
+    pub(super) fn is_acked_by_delay(&self, run: Run, since: Instant) -> bool {
         let slack = self.runs.get(run.0 as usize).map(|who| who.clock_slack).unwrap_or_default();
         match self.role_of(run).map(|role| role.commit) {
             Some(AutoCommit::Delayed { delay }) => self.now.since(since) + slack >= delay,
@@ -377,8 +385,9 @@ impl Oracle {
         }
     }
 
-    /// An application is done with a message.
-    pub fn acked(&mut self, run: Run, id: MessageId) {
+    /// An application is done with a message that it got under this assignment.
+    pub fn acked(&mut self, run: Run, id: MessageId, epoch: Epoch) {
+        let current = self.is_current(run, id.shard, epoch);
         let now = self.now;
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         let role = who.role;
@@ -387,7 +396,9 @@ impl Oracle {
             return;
         }
         who.held.insert(id, Held::Acked { at: now });
-        who.uncommitted.push_back((now, id));
+        if current {
+            who.uncommitted.push_back((now, id));
+        }
         if let Some(mark) =
             self.shards.get_mut(id.shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
         {
@@ -402,6 +413,9 @@ impl Oracle {
         {
             let role = who.role;
             if self.is_uncommitted(role, acked, id) {
+                if self.frontiers.is_some() && !self.could_commit(run, id) {
+                    return;
+                }
                 let Some(Role { recovery, commit_within, .. }) = self.roles.get(role) else { return };
                 let calm = self.calm_for(recovery.saturating_add(*commit_within));
                 if calm && !who.leaving && self.now.since(acked) > *commit_within + who.clock_slack {
