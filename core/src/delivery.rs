@@ -113,6 +113,15 @@ pub enum Notice {
         /// Which.
         shard: Assignment,
     },
+    /// A shard was let go with acks that no commit is known to have: the membership was lost first,
+    /// the coordinator didn't answer in time, or an un-acked message lies before them. Whoever has
+    /// the shard next gets these messages again.
+    Uncommitted {
+        /// Which.
+        shard: Assignment,
+        /// How many.
+        messages: u64,
+    },
     /// An assignor of one's own gave away what can't be given: that was left out of its plan.
     LeftOut {
         /// Its name.
@@ -178,6 +187,9 @@ impl fmt::Display for Notice {
                 write!(f, "{shard} goes on at {to} instead of {from}: {reason}")
             }
             Self::Mended { shard } => write!(f, "mended {shard}"),
+            Self::Uncommitted { shard, messages } => {
+                write!(f, "{messages} acks of {shard} were not committed when it was let go: they come again")
+            }
             Self::LeftOut { assignor, partitions, what } => {
                 write!(
                     f,

@@ -135,7 +135,12 @@ impl Machine {
         }
         match self.membership.state() {
             State::Unjoined if due => self.prepare_join(),
-            State::Preparing if self.membership.revoking.is_none() => self.send_join(),
+            // Its answer must not be taken for that of the join.
+            State::Preparing if self.membership.revoking.is_none() && !self.membership.in_flight => {
+                self.send_join();
+            }
+            // The last commits may take longer than a session.
+            State::Preparing if due && self.membership.revoking.is_some() => self.send_heartbeat(),
             State::Assigning => self.assign_as_leader(),
             State::Stable => {
                 if self.membership.classic.told_topics != self.cluster.subscriptions {
@@ -163,6 +168,7 @@ impl Machine {
         }
         self.remember_owned();
         self.membership.go(State::Preparing);
+        self.membership.heartbeat_at = self.now + self.config.options.kafka.heartbeat_interval;
         self.membership.target.clear();
         self.membership.reconciled = None;
         self.revoke(owned);
@@ -405,7 +411,7 @@ impl Machine {
     pub(super) fn on_heartbeat(&mut self, version: i16, frame: Bytes) -> Result<(), Error> {
         let response = read::<HeartbeatRequest>(frame, version)?;
         self.membership.handle_answer();
-        if self.membership.state() != State::Stable {
+        if !matches!(self.membership.state(), State::Stable | State::Preparing) {
             return Ok(());
         }
         match ErrorCode(response.error_code) {
@@ -413,6 +419,8 @@ impl Machine {
                 self.group_works();
                 Ok(())
             }
+            // It is about to join.
+            ErrorCode::REBALANCE_IN_PROGRESS if self.membership.state() == State::Preparing => Ok(()),
             code => self.on_group_error(code, "Heartbeat"),
         }
     }

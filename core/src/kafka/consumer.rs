@@ -83,6 +83,11 @@ impl Consumer {
         &self.member_id
     }
 
+    /// From one heartbeat to the next, as the broker says.
+    pub(super) fn interval(&self) -> Duration {
+        self.interval
+    }
+
     /// Whether the broker knows what was said last is uncertain.
     pub(super) fn say_all(&mut self) {
         self.all = true;

@@ -367,9 +367,16 @@ impl Machine {
         }
     }
 
-    /// The next request of the group's life comes after a while.
+    /// The next request of the group's life comes after a while; a member's next heartbeat no later
+    /// than it would have come anyway, as its session goes on.
     pub(super) fn wait_a_while(&mut self) {
-        self.membership.heartbeat_at = self.membership.backoff.next(self.now, &mut self.random);
+        let after = self.membership.backoff.next(self.now, &mut self.random);
+        let interval = match (self.membership.state, self.membership.protocol) {
+            (State::Stable, Protocol::Consumer) => self.membership.consumer.interval(),
+            (State::Stable | State::Preparing, _) => self.config.options.kafka.heartbeat_interval,
+            _ => Duration::MAX,
+        };
+        self.membership.heartbeat_at = after.min(self.now + interval);
     }
 
     /// The group's life goes well.

@@ -67,11 +67,16 @@ impl Machine {
             return;
         }
         self.withdraw(slot);
+        let acked = self.buffer.ledger.acked();
         self.buffer.ledger.revoke(slot);
+        let messages = acked - self.buffer.ledger.acked();
         self.partitions.set(slot, Stage::Idle);
         let partition = self.partitions.at_mut(slot);
+        let shard = partition.assignment();
+        if messages > 0 {
+            self.desk.notice(Notice::Uncommitted { shard: shard.clone(), messages });
+        }
         if std::mem::replace(&mut partition.announced, false) {
-            let shard = partition.assignment();
             self.desk.notice(Notice::Revoked(shard.clone()));
             self.lane.put(Delivery::Revoked(shard));
         }

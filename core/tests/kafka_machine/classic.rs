@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use tidegate_core::kafka::wire::*;
-use tidegate_core::{AutoCommit, GroupProtocol, KafkaOptions, Outcome, Request as Ask};
+use tidegate_core::{AutoCommit, GroupProtocol, KafkaOptions, Notice, Outcome, Request as Ask};
 
 use crate::basics::{classic, cooperative};
 use crate::model::{Cluster, code};
@@ -97,6 +97,7 @@ fn an_eager_member_commits_lets_go_and_joins_again() {
     assert_eq!(world.lane, [names("assigned"), names("revoked"), names("assigned")].concat());
     // Nothing twice: it goes on from what was committed.
     assert_eq!(world.got.len(), 40);
+    assert!(!world.notices.iter().any(|notice| matches!(notice, Notice::Uncommitted { .. })));
     let join = world.all::<JoinGroupRequest>()[2];
     assert_eq!(join.member_id, "member-1");
 }
@@ -118,6 +119,28 @@ fn a_commit_that_meets_a_rebalance_is_not_lost() {
 }
 
 #[test]
+fn a_member_whose_last_commits_take_long_stays_alive_meanwhile() {
+    let kafka = KafkaOptions::default().protocol(GroupProtocol::Classic).heartbeat_interval(millis(500));
+    let mut world = World::new(group().kafka(kafka), cluster(1));
+    world.until(secs(5), |world| world.got.len() == 40);
+    // Refused for as long as it waits for them: 5 s.
+    world.on::<OffsetCommitRequest>(usize::MAX, |_, answer| {
+        let parts = answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        parts.for_each(|part| part.error_code = code::COORDINATOR_LOAD_IN_PROGRESS);
+        Fate::Reply
+    });
+    let joins = world.count::<JoinGroupRequest>();
+    world.cluster.group.rebalancing = true;
+    world.until(secs(2), |world| world.count::<OffsetCommitRequest>() > 0);
+    let before = world.count::<HeartbeatRequest>();
+    world.until(secs(10), |world| world.count::<JoinGroupRequest>() > joins);
+    let beats = world.count::<HeartbeatRequest>() - before;
+    assert!((6..=11).contains(&beats), "{beats} heartbeats in about 5 s");
+    let uncommitted = world.notices.iter().filter(|notice| matches!(notice, Notice::Uncommitted { .. }));
+    assert_eq!(uncommitted.count(), 4, "{:?}", world.notices);
+}
+
+#[test]
 fn what_is_lost_is_let_go_and_never_committed_afterwards() {
     for (error, name) in [(code::ILLEGAL_GENERATION, "member-1"), (code::UNKNOWN_MEMBER_ID, "")] {
         // Commits only when it is asked to, or lets go of something in order.
@@ -133,6 +156,11 @@ fn what_is_lost_is_let_go_and_never_committed_afterwards() {
         world.until(secs(5), |world| world.lane.len() == 12);
         assert!(world.lane[4..8].iter().all(|line| line.starts_with("revoked")), "{:?}", world.lane);
         assert_eq!(world.all::<JoinGroupRequest>()[joins].member_id, name);
+        let said = world.notices.iter().filter_map(|notice| match notice {
+            Notice::Uncommitted { shard, messages } => Some((shard.to_string(), *messages)),
+            _ => None,
+        });
+        assert_eq!(said.collect::<Vec<_>>(), [("orders/0".to_owned(), 1)]);
         world.until(secs(5), |world| world.got.len() == 80);
         // What was acked under the old generation is nobody's any more.
         assert_eq!(world.outcome(Ask::Commit, secs(2)), Outcome::Committed { messages: 0 });

@@ -46,6 +46,9 @@ pub struct Excused {
     pub late: u64,
     /// In hand when a partition was taken away.
     pub in_hand: u64,
+    /// Written and not committed when a partition was taken away, as the member says: it was held for
+    /// dead, or the coordinator didn't answer in time.
+    pub uncommitted: u64,
     /// Where brokers or connections fail, instead of all these: written and not committed when somebody
     /// took the partition over,
     pub taken_over: u64,
@@ -56,7 +59,7 @@ pub struct Excused {
 impl Excused {
     /// All but what may have been in hand.
     fn by_events(self) -> u64 {
-        self.killed + self.stopped + self.late
+        self.killed + self.stopped + self.late + self.uncommitted
     }
 
     /// All that may have been written twice.
@@ -332,6 +335,7 @@ impl Crew {
         self.check_history(&history);
         let unexplained = self.check_beginnings(&history);
         self.add_late_ones();
+        self.add_uncommitted_ones();
         let records: i64 = ends.iter().sum();
         let lines: u64 = self.members.iter().map(|member| member.read as u64).sum();
         let report = Report {
@@ -352,7 +356,11 @@ impl Crew {
             let in_hand = report.duplicates.saturating_sub(report.excused.by_events());
             println!("{in_hand} of them not explained by a death or a stand-still");
             let most = report.excused.in_hand;
-            assert!(in_hand <= most, "more duplicates than anything explains: {report:#?}");
+            assert!(
+                in_hand <= most,
+                "more duplicates than anything explains: {report:#?}\n{}",
+                self.said_by_members()
+            );
         }
         report
     }
@@ -478,6 +486,26 @@ impl Crew {
             assert!(late <= IN_HAND, "{late} lines of a member that had been replaced");
             self.excused.late += late;
         }
+    }
+
+    /// What was acked and could not be committed before it was let go, in the members' own words; those
+    /// that died or stood still are in the books already.
+    fn add_uncommitted_ones(&mut self) {
+        for member in &self.members {
+            let seen = member.process.seen();
+            let of_it = seen.notices.iter().filter_map(|line| {
+                let (before, _) = line.text.split_once(" acks of ")?;
+                before.rsplit(' ').next()?.parse::<u64>().ok()
+            });
+            self.excused.uncommitted += of_it.sum::<u64>();
+        }
+    }
+
+    fn said_by_members(&self) -> String {
+        let members = self.members.iter().enumerate().map(|(number, member)| {
+            format!("member-{number} ({:?}):\n{}", member.state, member.process.seen().stderr_tail())
+        });
+        members.collect()
     }
 
     fn longest_gap(&self) -> Duration {

@@ -338,6 +338,7 @@ impl<B: Backend> World<B> {
             Notice::Stalled { .. } => "notice: stalled",
             Notice::Mended { .. } => "notice: mended",
             Notice::Repositioned { .. } => "notice: repositioned",
+            Notice::Uncommitted { .. } => "notice: uncommitted",
             Notice::Refused { .. } => "notice: refused",
             _ => "notice: another",
         });
