@@ -74,8 +74,6 @@ impl Oracle {
             | Fact::Trimmed { .. }
             | Fact::Cut { .. }
             | Fact::Grown { .. } => self.on_fact_of_offsets(fact),
-            // Groups of Kafka: not looked at yet.
-            Fact::CommittedTo { .. } | Fact::Owned { .. } | Fact::Disowned { .. } => {}
         }
     }
 

@@ -1,0 +1,93 @@
+//! What operators and fate do to a Kafka cluster.
+
+use tidegate_core::Instant;
+
+use super::produce::Writer;
+use super::{Heal, KafkaBackend, Outage};
+use crate::tape::Tape;
+
+/// Names of the faults.
+pub(super) const FAULTS: &[&str] = &[
+    "broker crash",
+    "leader moved",
+    "unclean election",
+    "retention",
+    "retention of all",
+    "partitions added",
+    "transactions end",
+];
+
+/// What ends a fault.
+#[derive(Clone, Debug)]
+pub(super) enum Undo {
+    Restart { id: i32 },
+}
+
+impl KafkaBackend {
+    fn later(&mut self, undo: Undo, text: String) -> Option<Outage> {
+        self.heals.push(undo);
+        Some(Outage { heal: Some(Heal(self.heals.len() as u64 - 1)), text })
+    }
+
+    pub(super) fn undo(&mut self, _: Instant, undo: &Undo) {
+        match undo {
+            Undo::Restart { id } => self.kafka.restart(*id),
+        }
+    }
+
+    /// The offsets of a partition. Retention leaves alone what a transaction is open for.
+    fn trimmable(&self, shard: usize) -> Option<(i64, i64)> {
+        let (topic, index) = self.places.get(shard).filter(|_| !self.writers.get(shard).is_none_or(Writer::has_open))?;
+        self.kafka.range(topic, *index)
+    }
+
+    pub(super) fn put_in(&mut self, now: Instant, which: usize, tape: &mut Tape) -> Option<Outage> {
+        let shard = tape.below(self.places.len() as u64) as usize;
+        let (topic, index) = self.places.get(shard)?.clone();
+        let name = format!("{topic}-{index}");
+        let done = |done: bool, text: String| done.then_some(Outage { heal: None, text });
+        match *FAULTS.get(which)? {
+            "broker crash" => {
+                let id = tape.within(1, self.nodes as u64) as i32;
+                self.kafka.crash(id);
+                self.later(Undo::Restart { id }, format!("broker {id} crashes"))
+            }
+            "leader moved" => {
+                let id = tape.within(1, self.nodes as u64) as i32;
+                done(self.kafka.move_leader(&topic, index, id), format!("{name} is led by {id}"))
+            }
+            "unclean election" => {
+                let (start, end) = self.kafka.range(&topic, index)?;
+                let writer = self.writers.get(shard)?;
+                let cut = (end - tape.within(1, 12) as i64).max(start).max(writer.floor);
+                if writer.has_open() || cut >= end {
+                    return None;
+                }
+                self.kafka.lose(&topic, index, cut);
+                done(true, format!("{name} is cut at {cut} of {end}"))
+            }
+            "retention" => {
+                let (start, end) = self.trimmable(shard)?;
+                let to = start + tape.within(0, (end - start) as u64) as i64;
+                self.kafka.trim(&topic, index, to);
+                done(to > start, format!("{name} begins at {to}"))
+            }
+            "retention of all" => {
+                let (start, end) = self.trimmable(shard)?;
+                self.kafka.trim(&topic, index, end);
+                done(end > start, format!("{name} is empty up to {end}"))
+            }
+            "partitions added" => {
+                let full = self.full(&topic) as u64;
+                let count = tape.within(1, full) as i32;
+                done(self.kafka.grow_topic(&topic, count), format!("{topic} has {count} partitions"))
+            }
+            "transactions end" => {
+                let open = self.writers.get(shard)?.has_open();
+                self.end_transactions(now, shard, true);
+                done(open, format!("transactions of {name} end"))
+            }
+            _ => None,
+        }
+    }
+}
