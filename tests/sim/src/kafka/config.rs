@@ -1,5 +1,7 @@
 //! What a model Kafka is set up as.
 
+use std::time::Duration;
+
 /// What a model Kafka is set up as.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -19,6 +21,64 @@ pub struct Config {
     /// Fetch sessions of one broker, above which the oldest is forgotten
     /// (`max.incremental.fetch.session.cache.slots`). Default 1,000.
     pub sessions: usize,
+    /// How long a broker loads the groups that it begins to coordinate; meanwhile it answers
+    /// COORDINATOR_LOAD_IN_PROGRESS. Default 0: it has them at once.
+    pub coordinator_load: Duration,
+    /// How long an empty classic group waits for more members, from the first one on
+    /// (`group.initial.rebalance.delay.ms`, 3 s in Kafka). Default 0, as tests set it.
+    pub initial_rebalance_delay: Duration,
+    /// The shortest session of a classic member (`group.min.session.timeout.ms`). Default 6 s.
+    pub session_timeout_min: Duration,
+    /// The longest session of a classic member (`group.max.session.timeout.ms`). Default 30 min.
+    pub session_timeout_max: Duration,
+    /// Members of a classic group at most (`group.max.size`). Default 2,147,483,647.
+    pub group_max_size: usize,
+    /// Most UTF-16 units of the metadata that is committed with an offset
+    /// (`offset.metadata.max.bytes`). Default 4,096.
+    pub offset_metadata_max: usize,
+    /// Whose rules hold where releases differ. Default [`Release::V4_3`].
+    pub release: Release,
+    /// Consumer groups of the new protocol (KIP-848).
+    pub consumer_groups: ConsumerGroups,
+}
+
+/// A release of Apache Kafka, where they differ.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Release {
+    /// A commit carries the member's epoch, or it is refused; the first target is at epoch 1.
+    V4_2,
+    /// An older epoch commits what the member has had since then (KIP-1251); the first target is at
+    /// epoch 2, and targets are computed at most once an interval.
+    V4_3,
+}
+
+/// How consumer groups of the new protocol (KIP-848) are kept.
+#[derive(Clone, Debug)]
+pub struct ConsumerGroups {
+    /// After how long without a heartbeat a member is out (`group.consumer.session.timeout.ms`).
+    /// Default 45 s.
+    pub session_timeout: Duration,
+    /// What members are told (`group.consumer.heartbeat.interval.ms`). Default 5 s.
+    pub heartbeat_interval: Duration,
+    /// Most members of a group (`group.consumer.max.size`). Default: no limit.
+    pub max_size: usize,
+    /// Least time between two targets (`group.consumer.assignment.interval.ms`), in 4.3. Default 1 s.
+    pub assignment_interval: Duration,
+    /// After how long patterns are resolved again, though no topic was made
+    /// (`group.consumer.regex.refresh.interval.ms`). Default 10 min.
+    pub regex_refresh_interval: Duration,
+}
+
+impl Default for ConsumerGroups {
+    fn default() -> Self {
+        Self {
+            session_timeout: Duration::from_secs(45),
+            heartbeat_interval: Duration::from_secs(5),
+            max_size: usize::MAX,
+            assignment_interval: Duration::from_secs(1),
+            regex_refresh_interval: Duration::from_secs(600),
+        }
+    }
 }
 
 impl Default for Config {
@@ -31,6 +91,14 @@ impl Default for Config {
             unix_ms_at_origin: 1_700_000_000_000,
             partitions: 1,
             sessions: 1_000,
+            coordinator_load: Duration::ZERO,
+            initial_rebalance_delay: Duration::ZERO,
+            session_timeout_min: Duration::from_secs(6),
+            session_timeout_max: Duration::from_secs(30 * 60),
+            group_max_size: 2_147_483_647,
+            offset_metadata_max: 4_096,
+            release: Release::V4_3,
+            consumer_groups: ConsumerGroups::default(),
         }
     }
 }

@@ -5,7 +5,7 @@ use tidegate_core::timer::Wake;
 use tidegate_core::{Endpoint, Instant};
 
 use super::Kafka;
-use super::peer::Peer;
+use super::peer::{Parked, Peer};
 use crate::broker::{Broker, BrokerCommand, BrokerEvent, Fact, PeerId};
 
 /// Bytes that a peer has not read yet, above which no request of it is looked at.
@@ -14,7 +14,9 @@ const UNREAD: usize = 8 << 20;
 impl Kafka {
     /// Answers what can be answered.
     fn settle(&mut self) {
-        while let Some(id) = self.restless.pop_first() {
+        loop {
+            self.pass_group_time();
+            let Some(id) = self.restless.pop_first() else { break };
             self.look_after(id);
             while let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.outgoing.len() <= UNREAD) {
                 let node = peer.node;
@@ -43,8 +45,10 @@ impl Kafka {
     }
 
     fn next_wake(&self) -> Option<Wake> {
-        let until = self.peers.values().filter_map(|peer| Some(peer.parked.as_ref()?.until)).min()?;
-        Some(Wake { at: until, why: "fetch ends" })
+        let fetch = self.peers.values().filter_map(|peer| peer.parked.as_ref()?.until()).min();
+        let fetch = fetch.map(|at| Wake { at, why: "fetch ends" });
+        let group = self.coordinator.next_timer().map(|at| Wake { at, why: "group's time" });
+        fetch.into_iter().chain(group).min_by_key(|wake| wake.at)
     }
 }
 
@@ -59,11 +63,8 @@ impl Broker for Kafka {
 
     fn handle(&mut self, now: Instant, event: BrokerEvent) {
         self.now = self.now.max(now);
-        let due = self
-            .peers
-            .iter()
-            .filter(|(_, peer)| peer.parked.as_ref().is_some_and(|parked| parked.until <= self.now));
-        let due: Vec<PeerId> = due.map(|(id, _)| *id).collect();
+        let due = |peer: &Peer| peer.parked.as_ref().and_then(Parked::until).is_some_and(|at| at <= self.now);
+        let due: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
         self.restless.extend(due);
         match event {
             BrokerEvent::Tick => {}
@@ -125,6 +126,7 @@ impl Broker for Kafka {
     }
 
     fn check(&self) -> Result<(), String> {
-        self.topics.check()
+        self.topics.check()?;
+        self.coordinator.check()
     }
 }

@@ -3,17 +3,18 @@
 //! ```text
 //! incoming ─► frame ─► requests: whose turn, which version ─► topics · log ─► outgoing
 //!                          │                                       │ records came
-//!                          └─► fetch: sessions, the long poll ◄────┘
+//!                          ├─► fetch: sessions, the long poll ◄────┘
+//!                          └─► coordinator: groups, offsets
 //! ```
 //!
 //! Theory of operation. One [`Kafka`] is a whole cluster: brokers, topics, partitions with leaders
 //! and epochs, and logs that hold batches as the bytes that came. A peer's requests are answered in
-//! order, one at a time: while a fetch waits for records, nothing else of its connection is looked
-//! at, as a real broker does it. After each event, those fetches are looked after.
+//! order, one at a time: while a fetch waits for records, or a member for its group, nothing else of
+//! its connection is looked at, as a real broker does it. After each event, those fetches are looked
+//! after, and groups whose time has come.
 //!
-//! Answers are those of Apache Kafka 4.3. Not modelled yet: groups and their offsets, so ApiVersions
-//! doesn't name these requests; transactions, but for markers that a test writes; racks, quotas and
-//! authorization; facts, but for what was appended. Replicas have at once what their leader has.
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: transactions, but for markers that a test
+//! writes; racks, quotas and authorization. Replicas have at once what their leader has.
 //!
 //! **Invariant:** same events, same commands, facts and bytes.
 //!
@@ -23,10 +24,12 @@
 //! **Invariant:** a peer's requests are answered in order.
 
 mod config;
+mod coordinator;
 mod drive;
 mod fetch;
 mod log;
 mod nodes;
+mod outcome;
 mod peer;
 mod requests;
 #[cfg(test)]
@@ -39,9 +42,10 @@ use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
 use tidegate_core::{Instant, SeqNo};
 
-pub use config::Config;
+pub use config::{Config, ConsumerGroups, Release};
 
 use crate::broker::{BrokerCommand, Fact, Gone, PeerId};
+use coordinator::Coordinator;
 use fetch::Sessions;
 use nodes::Nodes;
 use peer::Peer;
@@ -65,6 +69,7 @@ pub struct Kafka {
     now: Instant,
     nodes: Nodes,
     topics: Topics,
+    coordinator: Coordinator,
     /// By broker.
     sessions: BTreeMap<i32, Sessions>,
     peers: BTreeMap<PeerId, Peer>,
@@ -80,8 +85,10 @@ pub struct Kafka {
 impl Kafka {
     /// A cluster without topics.
     pub fn new(config: Config) -> Self {
+        let nodes = Nodes::new(&config);
         Self {
-            nodes: Nodes::new(&config),
+            coordinator: Coordinator::new(&nodes.all()),
+            nodes,
             config,
             now: Instant::ZERO,
             topics: Topics::default(),
@@ -103,6 +110,7 @@ impl Kafka {
     /// Deletes a topic; one that is made of the same name later is another one.
     pub fn delete_topic(&mut self, name: &str) -> bool {
         let gone = self.topics.delete(name);
+        self.forget_offsets(name);
         self.rouse();
         gone
     }
@@ -121,13 +129,19 @@ impl Kafka {
         self.append(name, index, batch.into())
     }
 
+    /// Gives a topic more partitions, up to this many in all; false if there is no such topic, or it
+    /// has as many.
+    pub fn add_partitions(&mut self, name: &str, partitions: i32) -> bool {
+        self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
     /// Appends whole batches, whose offsets are counted from 0, by the world's own hand; the first
     /// offset that was given, or `None` if they are broken or nobody leads the partition.
     pub fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
+        let shard = self.shard_of(name, index);
         let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
         let epoch = partition.epoch;
         let first = partition.log.append(records, epoch)?;
-        let shard = watched(&self.watched, name, index);
         if let Some(shard) = shard {
             let offsets = partition.log.offsets(first).filter_map(|offset| u64::try_from(offset).ok());
             self.facts.extend(offsets.map(|offset| Fact::Appended { shard, seq: SeqNo::offset(offset) }));
@@ -141,7 +155,8 @@ impl Kafka {
         Some(self.topics.partition(name, index)?.log.end())
     }
 
-    /// A broker is gone, with its connections; others lead its partitions where they have replicas.
+    /// A broker is gone, with its connections; others lead its partitions where they have replicas, and
+    /// coordinate its groups.
     pub fn crash(&mut self, id: i32) {
         self.nodes.set_alive(id, false);
         self.sessions.remove(&id);
@@ -152,6 +167,7 @@ impl Kafka {
             self.commands.push_back(BrokerCommand::Close { peer });
         }
         self.topics.elect(&self.nodes.alive());
+        self.elect_coordinators();
         self.rouse();
     }
 
@@ -159,18 +175,19 @@ impl Kafka {
     pub fn restart(&mut self, id: i32) {
         self.nodes.set_alive(id, true);
         self.topics.elect(&self.nodes.alive());
+        self.elect_coordinators();
         self.rouse();
     }
 
     /// A leader that had not all of it takes over: what comes from this offset on is lost, as after
     /// an unclean election.
     pub fn lose(&mut self, name: &str, index: i32, end: i64) {
+        let shard = self.shard_of(name, index);
         if let Some(partition) = self.topics.partition_mut(name, index) {
             let before: Vec<i64> = partition.log.offsets(0).collect();
             partition.log.truncate(end);
             partition.epoch += 1;
             let end = partition.log.end();
-            let shard = watched(&self.watched, name, index);
             let lost = before.into_iter().filter(|offset| *offset >= end);
             self.facts.extend(gone(shard, lost, Gone::Lost));
             self.facts.extend(shard.map(|shard| Fact::Cut { shard, end: seq_of(end) }));
@@ -180,12 +197,12 @@ impl Kafka {
 
     /// Retention: nothing before this offset is there any more.
     pub fn trim(&mut self, name: &str, index: i32, start: i64) {
+        let shard = self.shard_of(name, index);
         if let Some(partition) = self.topics.partition_mut(name, index) {
             let before = partition.log.start();
             let known: Vec<i64> = partition.log.offsets(before).collect();
             partition.log.trim(start);
             let start = partition.log.start();
-            let shard = watched(&self.watched, name, index);
             let trimmed = known.into_iter().filter(|offset| *offset < start);
             self.facts.extend(gone(shard, trimmed, Gone::Deleted));
             self.facts.extend(shard.map(|shard| Fact::Trimmed { shard, start: seq_of(start) }));
@@ -206,19 +223,16 @@ impl Kafka {
         moved
     }
 
-    /// A topic has more partitions from now on; false if it has that many, or there is none.
-    pub fn grow_topic(&mut self, name: &str, partitions: i32) -> bool {
-        let grown = self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive());
-        for index in grown.clone() {
-            self.facts.extend(watched(&self.watched, name, index).map(|shard| Fact::Grown { shard }));
-        }
-        !grown.is_empty()
-    }
-
     /// The offsets that a partition has: of the first record that may be there, and one past the last.
     pub fn range(&self, name: &str, index: i32) -> Option<(i64, i64)> {
         let log = &self.topics.partition(name, index)?.log;
         Some((log.start(), log.end()))
+    }
+
+    /// The number of a partition that is watched.
+    fn shard_of(&self, name: &str, index: i32) -> Option<u32> {
+        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index)?;
+        u32::try_from(shard).ok()
     }
 
     /// Fetches that wait may have something now.
@@ -226,12 +240,6 @@ impl Kafka {
         let parked = self.peers.iter().filter(|(_, peer)| peer.parked.is_some());
         self.restless.extend(parked.map(|(id, _)| *id));
     }
-}
-
-/// The number of a partition that is watched.
-fn watched(watched: &[Place], name: &str, index: i32) -> Option<u32> {
-    let at = watched.iter().position(|(topic, at)| topic == name && *at == index)?;
-    u32::try_from(at).ok()
 }
 
 fn gone(shard: Option<u32>, offsets: impl Iterator<Item = i64>, why: Gone) -> impl Iterator<Item = Fact> {

@@ -6,20 +6,31 @@ use tidegate_core::kafka::wire::{Request, split_frame, write_response};
 
 use super::fetch::Pending;
 
-/// Who asked, and how to answer.
+/// What was asked, and how to answer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Head {
     pub(super) correlation: i32,
     pub(super) version: i16,
 }
 
-/// A fetch that waits for records. Meanwhile nothing else of its connection is looked at: a broker
-/// answers in order.
+/// A request that waits for its answer. Meanwhile nothing else of its connection is looked at: a
+/// broker answers in order.
 #[derive(Debug)]
-pub(super) struct Parked {
-    pub(super) head: Head,
-    pub(super) pending: Pending,
-    pub(super) until: Instant,
+pub(super) enum Parked {
+    /// A fetch, for records.
+    Fetch { head: Head, pending: Pending, until: Instant },
+    /// JoinGroup or SyncGroup, for what the coordinator says ([`super::coordinator::Answer`]).
+    Member { head: Head },
+}
+
+impl Parked {
+    /// When it waits no longer, if time alone can end it.
+    pub(super) fn until(&self) -> Option<Instant> {
+        match self {
+            Self::Fetch { until, .. } => Some(*until),
+            Self::Member { .. } => None,
+        }
+    }
 }
 
 /// A connection.

@@ -6,20 +6,22 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_core::kafka::is_topic_name;
 use tidegate_core::kafka::wire::{
-    ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, CreateTopicsRequest,
-    CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest, FetchResponse,
+    ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, ConsumerGroupHeartbeatRequest,
+    CreateTopicsRequest, CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest,
+    FetchResponse, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
     ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsResponse, ListOffsetsResponsePartition,
     ListOffsetsResponseTopic, Message, MetadataRequest, MetadataResponse, MetadataResponseBroker,
-    MetadataResponsePartition, MetadataResponseTopic, OffsetForLeaderEpochRequest,
-    OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochResponse,
+    MetadataResponsePartition, MetadataResponseTopic, OffsetCommitRequest, OffsetFetchRequest,
+    OffsetForLeaderEpochRequest, OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochResponse,
     OffsetForLeaderEpochResponseEpochEndOffset, OffsetForLeaderEpochResponseTopic, ProduceRequest,
-    ProduceResponse, ProduceResponsePartition, ProduceResponseTopic, Request, Uuid, read_request,
-    request_header,
+    ProduceResponse, ProduceResponsePartition, ProduceResponseTopic, Request, SyncGroupRequest, Uuid,
+    api_key, read_request, request_header,
 };
 
 use super::Kafka;
+use super::outcome::Outcome;
 use super::peer::{Head, Parked};
-use crate::broker::PeerId;
+use crate::broker::{Fact, PeerId};
 
 /// What is answered, and in which versions.
 const APIS: &[(i16, RangeInclusive<i16>)] = &[
@@ -31,6 +33,14 @@ const APIS: &[(i16, RangeInclusive<i16>)] = &[
     (ApiVersionsRequest::KEY, 0..=4),
     (CreateTopicsRequest::KEY, 2..=7),
     (OffsetForLeaderEpochRequest::KEY, 2..=4),
+    (OffsetCommitRequest::KEY, 2..=10),
+    (OffsetFetchRequest::KEY, 1..=10),
+    (FindCoordinatorRequest::KEY, 0..=6),
+    (JoinGroupRequest::KEY, 0..=9),
+    (HeartbeatRequest::KEY, 0..=4),
+    (LeaveGroupRequest::KEY, 0..=5),
+    (SyncGroupRequest::KEY, 0..=5),
+    (ConsumerGroupHeartbeatRequest::KEY, 0..=1),
 ];
 
 /// Timestamps that ask for something else than a time.
@@ -70,23 +80,43 @@ impl Kafka {
                     kafka.epoch_ends(node, &request)
                 })
             }
-            _ => false,
+            _ => self.serve_group(peer, node, key, head, frame),
         }
     }
 
-    fn answer<R: Request>(
+    pub(super) fn answer<R: Request>(
         &mut self,
         peer: PeerId,
         head: Head,
         frame: Bytes,
         answer: impl FnOnce(&mut Self, R) -> R::Response,
-    ) -> bool {
+    ) -> bool
+    where
+        R::Response: Outcome,
+    {
         let Ok((_, request)) = read_request::<R>(frame) else { return false };
         let response = answer(self, request);
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.answer::<R>(head, &response);
-        }
+        self.reply::<R>(peer, head, &response);
         true
+    }
+
+    /// Answers, and tells that it did.
+    pub(super) fn reply<R: Request>(&mut self, id: PeerId, head: Head, response: &R::Response)
+    where
+        R::Response: Outcome,
+    {
+        if let Some(peer) = self.peers.get_mut(&id) {
+            peer.answer::<R>(head, response);
+        }
+        self.tell_commanded(id, R::KEY, response.error());
+    }
+
+    fn tell_commanded(&mut self, peer: PeerId, key: i16, error: ErrorCode) {
+        if !self.watched.is_empty() {
+            let name = api_key::name_of(key).unwrap_or("unknown");
+            let refused = (!error.is_none()).then(|| error.name());
+            self.facts.push(Fact::Commanded { peer, name, refused });
+        }
     }
 
     fn on_api_versions(&mut self, peer: PeerId, head: Head) {
@@ -101,9 +131,7 @@ impl Kafka {
             // In version 0, whatever was asked (KIP-511).
             (head.version, response.error_code) = (0, ErrorCode::UNSUPPORTED_VERSION.0);
         }
-        if let Some(peer) = self.peers.get_mut(&peer) {
-            peer.answer::<ApiVersionsRequest>(head, &response);
-        }
+        self.reply::<ApiVersionsRequest>(peer, head, &response);
     }
 
     fn metadata(&mut self, request: &MetadataRequest, version: i16) -> MetadataResponse {
@@ -219,10 +247,10 @@ impl Kafka {
             let (name, topic_id) = (topic.name, topic.topic_id);
             responses.push(ProduceResponseTopic { name, topic_id, partition_responses });
         }
-        if acks != 0
-            && let Some(peer) = self.peers.get_mut(&peer)
-        {
-            peer.answer::<ProduceRequest>(head, &ProduceResponse { responses, ..Default::default() });
+        let response = ProduceResponse { responses, ..Default::default() };
+        match acks {
+            0 => self.tell_commanded(peer, ProduceRequest::KEY, response.error()),
+            _ => self.reply::<ProduceRequest>(peer, head, &response),
         }
         true
     }
@@ -241,14 +269,12 @@ impl Kafka {
         match self.sessions.entry(node).or_default().take(request, head.version, most) {
             Ok(pending) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.parked = Some(Parked { head, pending, until });
+                    peer.parked = Some(Parked::Fetch { head, pending, until });
                 }
             }
             Err(error) => {
                 let response = FetchResponse { error_code: error.0, ..Default::default() };
-                if let Some(peer) = self.peers.get_mut(&peer) {
-                    peer.answer::<FetchRequest>(head, &response);
-                }
+                self.reply::<FetchRequest>(peer, head, &response);
             }
         }
         true
@@ -257,17 +283,17 @@ impl Kafka {
     /// Answers the fetch that waits here, if it need not wait any more.
     pub(super) fn look_after(&mut self, id: PeerId) {
         let Some(peer) = self.peers.get_mut(&id) else { return };
-        let Some(parked) = &peer.parked else { return };
+        let Some(Parked::Fetch { head, pending, until }) = &peer.parked else { return };
         let sessions = self.sessions.entry(peer.node).or_default();
-        let (response, bytes) = sessions.answer(&parked.pending, peer.node, &self.topics, &self.nodes);
-        let waits = bytes.is_some_and(|bytes| bytes < parked.pending.least.max(1));
-        if waits && parked.until > self.now {
+        let (response, bytes) = sessions.answer(pending, peer.node, &self.topics, &self.nodes);
+        let waits = bytes.is_some_and(|bytes| bytes < pending.least.max(1));
+        if waits && *until > self.now {
             return;
         }
-        sessions.handle_answered(&parked.pending, &response);
-        let head = parked.head;
+        sessions.handle_answered(pending, &response);
+        let head = *head;
         peer.parked = None;
-        peer.answer::<FetchRequest>(head, &response);
+        self.reply::<FetchRequest>(id, head, &response);
     }
 
     fn offsets(&self, node: i32, request: &ListOffsetsRequest, version: i16) -> ListOffsetsResponse {

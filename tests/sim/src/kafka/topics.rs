@@ -19,6 +19,16 @@ pub(super) struct Partition {
     pub(super) epoch: i32,
 }
 
+impl Partition {
+    /// An empty one; they are led in turn by those who are there.
+    fn new(index: usize, replicas: usize, nodes: &[i32]) -> Self {
+        let replicas = replicas.clamp(1, nodes.len().max(1));
+        let first = index % nodes.len().max(1);
+        let replicas: Vec<i32> = nodes.iter().cycle().skip(first).take(replicas).copied().collect();
+        Self { log: Log::default(), leader: replicas.first().copied(), replicas, epoch: 0 }
+    }
+}
+
 /// A topic.
 #[derive(Clone, Debug)]
 pub(super) struct Topic {
@@ -32,6 +42,7 @@ pub(super) struct Topics {
     by_name: BTreeMap<String, Topic>,
     by_id: BTreeMap<Uuid, String>,
     made: u64,
+    changes: u64,
 }
 
 impl Topics {
@@ -41,33 +52,44 @@ impl Topics {
             return false;
         }
         self.made += 1;
+        self.changes += 1;
         let mut id = [0; 16];
         // As version 4 of RFC 9562 looks; none that was given before.
         id[..8].copy_from_slice(&(0x7469_6465_0000_4000_u64 | self.made >> 48).to_be_bytes());
         id[8..].copy_from_slice(&(0x8000_0000_0000_0000 | self.made).to_be_bytes());
-        let partitions = (0..partitions.max(1)).map(|index| placed(index, replicas, nodes));
-        let topic = Topic { id: Uuid(id), partitions: partitions.collect() };
+        let count = usize::try_from(partitions).unwrap_or(1).max(1);
+        let partitions = (0..count).map(|index| Partition::new(index, replicas, nodes)).collect();
+        let topic = Topic { id: Uuid(id), partitions };
         self.by_id.insert(topic.id, name.to_owned());
         self.by_name.insert(name.to_owned(), topic);
         true
     }
 
-    /// The indexes that a topic has now, and had not before.
-    pub(super) fn grow(
-        &mut self,
-        name: &str,
-        partitions: i32,
-        replicas: usize,
-        nodes: &[i32],
-    ) -> std::ops::Range<i32> {
-        let Some(topic) = self.by_name.get_mut(name).filter(|_| !nodes.is_empty()) else { return 0..0 };
-        let before = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
-        let partitions = before.max(partitions);
-        topic.partitions.extend((before..partitions).map(|index| placed(index, replicas, nodes)));
-        before..partitions
+    /// More partitions for a topic, up to `partitions`; false if it has as many, or is not there.
+    pub(super) fn grow(&mut self, name: &str, partitions: i32, replicas: usize, nodes: &[i32]) -> bool {
+        let count = usize::try_from(partitions).unwrap_or(0);
+        let Some(topic) = self.by_name.get_mut(name) else { return false };
+        if topic.partitions.len() >= count || nodes.is_empty() {
+            return false;
+        }
+        let more = topic.partitions.len()..count;
+        topic.partitions.extend(more.map(|index| Partition::new(index, replicas, nodes)));
+        self.changes += 1;
+        true
+    }
+
+    /// How many topics were made so far.
+    pub(super) fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// Grows with each topic that is made or deleted, or that grows.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(super) fn delete(&mut self, name: &str) -> bool {
+        self.changes += 1;
         let gone = self.by_name.remove(name);
         gone.is_some_and(|topic| self.by_id.remove(&topic.id).is_some())
     }
@@ -139,12 +161,4 @@ impl Topics {
         }
         Ok(())
     }
-}
-
-/// A new partition: the replicas of one after the other begin with another node.
-fn placed(index: i32, replicas: usize, nodes: &[i32]) -> Partition {
-    let replicas = replicas.clamp(1, nodes.len());
-    let first = usize::try_from(index).unwrap_or(0) % nodes.len();
-    let replicas: Vec<i32> = nodes.iter().cycle().skip(first).take(replicas).copied().collect();
-    Partition { log: Log::default(), leader: replicas.first().copied(), replicas, epoch: 0 }
 }

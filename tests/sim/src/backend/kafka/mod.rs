@@ -137,7 +137,7 @@ impl Backend for KafkaBackend {
         }
         for (topic, _) in self.places.clone() {
             let full = self.full(&topic);
-            self.kafka.grow_topic(&topic, full);
+            self.grow(&topic, full);
         }
     }
 

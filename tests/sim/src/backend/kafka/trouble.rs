@@ -4,6 +4,7 @@ use tidegate_core::Instant;
 
 use super::produce::Writer;
 use super::{Heal, KafkaBackend, Outage};
+use crate::broker::{Broker, Fact};
 use crate::tape::Tape;
 
 /// Names of the faults.
@@ -33,6 +34,19 @@ impl KafkaBackend {
         match undo {
             Undo::Restart { id } => self.kafka.restart(*id),
         }
+    }
+
+    /// Gives a topic more partitions, up to this many in all.
+    pub(super) fn grow(&mut self, topic: &str, count: i32) -> bool {
+        let new = |place: &&(u32, &(String, i32))| {
+            let (name, index) = place.1;
+            name == topic && *index < count && self.kafka.end(name, *index).is_none()
+        };
+        let grown: Vec<u32> =
+            (0..).zip(&self.places).filter(|place| new(&place)).map(|(shard, _)| shard).collect();
+        let done = self.kafka.add_partitions(topic, count);
+        self.kafka.facts().extend(grown.into_iter().map(|shard| Fact::Grown { shard }));
+        done
     }
 
     /// The offsets of a partition. Retention leaves alone what a transaction is open for.
@@ -80,7 +94,7 @@ impl KafkaBackend {
             "partitions added" => {
                 let full = self.full(&topic) as u64;
                 let count = tape.within(1, full) as i32;
-                done(self.kafka.grow_topic(&topic, count), format!("{topic} has {count} partitions"))
+                done(self.grow(&topic, count), format!("{topic} has {count} partitions"))
             }
             "transactions end" => {
                 let open = self.writers.get(shard)?.has_open();
