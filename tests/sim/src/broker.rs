@@ -202,6 +202,15 @@ pub enum Fact {
         /// The connection on which it was said.
         peer: PeerId,
     },
+    /// A member asked its coordinator for what is assigned to it.
+    Met {
+        /// Its group.
+        group: Bytes,
+        /// Its id there.
+        member: Bytes,
+        /// Where it asks from.
+        peer: PeerId,
+    },
     /// The coordinator gave a shard to a member, or, with another epoch, left it there. Told when the
     /// coordinator decides so, before the member knows. A plan that gives a shard to several tells
     /// each of them.

@@ -4,8 +4,10 @@
 //! **Invariant:** the world, the tape, the faults of the network and the oracle know a backend
 //! only by this; a new backend changes none of them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use tidegate_core::{Error, Instant, Machine, SeqNo, Setup, ShardId, StreamKey};
+use tidegate_core::{ConsumerOptions, Error, Instant, Machine, SeqNo, Setup, ShardId, StreamKey};
 
 use crate::broker::Broker;
 use crate::swarm::Swarm;
@@ -70,6 +72,11 @@ pub trait Backend {
         SeqNo::redis(number, 0)
     }
 
+    /// How much longer than elsewhere everything may take once faults are over.
+    fn patience(_options: &ConsumerOptions) -> Duration {
+        Duration::ZERO
+    }
+
     /// A machine.
     ///
     /// # Errors
@@ -96,6 +103,11 @@ pub trait Backend {
 
     /// All faults are over, and stay so; what they broke and a consumer can't mend is mended.
     fn calm(&mut self, now: Instant);
+
+    /// The members of a group, as the broker knows them; those that must be alive in the end.
+    fn members(&mut self, _group: &Bytes) -> Vec<Bytes> {
+        Vec::new()
+    }
 
     /// What of the group's work the broker still waits for, in a few words.
     fn unfinished(&mut self, now: Instant, group: &Bytes) -> Option<String>;

@@ -67,6 +67,7 @@ impl Oracle {
             Fact::Walked { shard, peer, anew, goes_on } => self.on_walked(*shard, *peer, *anew, *goes_on),
             Fact::Commanded { peer, name, refused } => self.on_command(*peer, name, *refused),
             Fact::CommittedTo { .. }
+            | Fact::Met { .. }
             | Fact::Owned { .. }
             | Fact::Disowned { .. }
             | Fact::Undecided { .. }

@@ -21,12 +21,14 @@ mod options;
 mod produce;
 mod trouble;
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use tidegate_core::random::Random;
-use tidegate_core::{Error, Instant, SeqNo, Setup, ShardId, StreamKey};
+use tidegate_core::{ConsumerOptions, Error, Instant, SeqNo, Setup, ShardId, StreamKey};
 
 use super::{Backend, Fresh, Heal, Outage, Produced, Progress, UNIX_MS_AT_ORIGIN};
-use crate::kafka::{Config, Kafka};
+use crate::kafka::{Config, ConsumerGroups, Kafka, Release};
 use crate::swarm::Swarm;
 use crate::tape::Tape;
 use produce::{Habits, Writer};
@@ -58,12 +60,23 @@ impl Fresh for KafkaBackend {
     }
 
     fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self {
+        let ms = Duration::from_millis;
         let nodes = [1, 2, 3, 3][tape.below(4) as usize];
         let mut kafka = Kafka::new(Config {
             nodes,
             replicas: [3, 1, 2][tape.below(3) as usize],
             unix_ms_at_origin: UNIX_MS_AT_ORIGIN as i64,
             sessions: [1_000, 2][tape.below(2) as usize],
+            coordinator_load: ms([0, 0, 300][tape.below(3) as usize]),
+            initial_rebalance_delay: ms([0, 0, 500][tape.below(3) as usize]),
+            session_timeout_min: ms(1_000),
+            release: [Release::V4_3, Release::V4_2][tape.below(2) as usize],
+            consumer_groups: ConsumerGroups {
+                session_timeout: ms([6_000, 12_000, 3_000][tape.below(3) as usize]),
+                heartbeat_interval: ms([1_000, 500][tape.below(2) as usize]),
+                assignment_interval: ms([0, 1_000][tape.below(2) as usize]),
+                ..ConsumerGroups::default()
+            },
             ..Config::default()
         });
         for (stream, count) in &swarm.streams {
@@ -99,6 +112,12 @@ impl Backend for KafkaBackend {
 
     fn position(number: u64) -> SeqNo {
         SeqNo::offset(number % 100)
+    }
+
+    fn patience(options: &ConsumerOptions) -> Duration {
+        let kafka = &options.kafka;
+        // Dead members are waited for, and then those that are slow to let go.
+        (kafka.session_timeout + kafka.rebalance_timeout + kafka.fetch_max_wait) * 4
     }
 
     fn machine(&mut self, mut setup: Setup) -> Result<Self::Machine, Error> {
@@ -139,6 +158,11 @@ impl Backend for KafkaBackend {
             let full = self.full(&topic);
             self.grow(&topic, full);
         }
+    }
+
+    fn members(&mut self, group: &Bytes) -> Vec<Bytes> {
+        let members = self.kafka.members(&String::from_utf8_lossy(group));
+        members.into_iter().map(Bytes::from).collect()
     }
 
     fn unfinished(&mut self, _: Instant, _: &Bytes) -> Option<String> {

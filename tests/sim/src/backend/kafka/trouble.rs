@@ -1,5 +1,7 @@
 //! What operators and fate do to a Kafka cluster.
 
+use std::time::Duration;
+
 use tidegate_core::Instant;
 
 use super::produce::Writer;
@@ -16,7 +18,12 @@ pub(super) const FAULTS: &[&str] = &[
     "retention of all",
     "partitions added",
     "transactions end",
+    "coordinator moved",
+    "coordinator loads",
 ];
+
+/// Groups as the world calls them: the load-balanced one, and resumable ones.
+const GROUPS: [&str; 3] = ["group-0", "n0", "m0"];
 
 /// What ends a fault.
 #[derive(Clone, Debug)]
@@ -100,6 +107,18 @@ impl KafkaBackend {
                 let open = self.writers.get(shard)?.has_open();
                 self.end_transactions(now, shard, true);
                 done(open, format!("transactions of {name} end"))
+            }
+            "coordinator moved" => {
+                let id = tape.within(1, self.nodes as u64) as i32;
+                let group = GROUPS[tape.below(GROUPS.len() as u64) as usize];
+                let moved = self.kafka.coordinator(group) != Some(id) && self.kafka.move_coordinator(group, id);
+                done(moved, format!("broker {id} coordinates {group}"))
+            }
+            "coordinator loads" => {
+                let group = GROUPS[tape.below(GROUPS.len() as u64) as usize];
+                let takes = Duration::from_millis(tape.within(1, 5_000));
+                self.kafka.reload_coordinator(group, takes);
+                done(true, format!("the coordinator of {group} loads for {takes:?}"))
             }
             _ => None,
         }

@@ -55,6 +55,7 @@ impl Kafka {
             }
             ConsumerGroupHeartbeatRequest::KEY => {
                 self.answer::<ConsumerGroupHeartbeatRequest>(peer, head, frame, |kafka, request| {
+                    kafka.meet(peer, &request.group_id, &request.member_id);
                     kafka.consumer_heartbeat(node, request, version).unwrap_or_else(|error| {
                         let error_code = error.0;
                         ConsumerGroupHeartbeatResponse { error_code, ..Default::default() }
@@ -87,11 +88,17 @@ impl Kafka {
     fn on_sync(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {
         let Ok((_, request)) = read_request::<SyncGroupRequest>(frame) else { return false };
         self.park(peer, head);
+        self.meet(peer, &request.group_id, &request.member_id);
         if let Err(error) = self.coordinator.sync(self.now, &self.config, node, peer, request) {
             let refused = SyncGroupResponse { error_code: error.0, ..Default::default() };
             self.coordinator.answers.push((peer, Answer::Sync(refused)));
         }
         true
+    }
+
+    fn meet(&mut self, peer: PeerId, group: &str, member: &str) {
+        let (group, member) = (group.to_owned().into(), member.to_owned().into());
+        self.facts.push(Fact::Met { group, member, peer });
     }
 
     fn park(&mut self, peer: PeerId, head: Head) {

@@ -40,6 +40,11 @@ impl Oracle {
             Fact::CommittedTo { shard, next, member, peer, .. } => {
                 self.on_committed_to(&Commit { shard: *shard, next: *next, member, peer: *peer });
             }
+            Fact::Met { member, peer, .. } => {
+                if let (Some(run), Some(frontiers)) = (self.run_of(*peer), &mut self.frontiers) {
+                    frontiers.members.insert(member.clone(), run);
+                }
+            }
             Fact::Owned { shard, group, member, epoch } => self.on_owned(*shard, group, member, *epoch),
             Fact::Disowned { shard, group, member, why, .. } => {
                 self.on_disowned(*shard, group, member, *why);

@@ -373,6 +373,22 @@ impl Oracle {
         Some((log.seq(at), text))
     }
 
+    /// K6: who is a member and should not be, or should be and isn't.
+    pub fn not_members(&self, role: usize, members: &[Bytes]) -> Option<String> {
+        let frontiers = self.frontiers.as_ref().filter(|_| self.roles.get(role).is_some_and(|r| r.rules.member))?;
+        let runs: Vec<_> = members.iter().map(|member| frontiers.members.get(member)).collect();
+        for (member, run) in members.iter().zip(&runs) {
+            let who = run.and_then(|run| self.runs.get(run.0 as usize));
+            if !who.is_some_and(|who| who.alive && !who.left_group) {
+                return Some(format!("{member:?} is a ghost in the group"));
+            }
+        }
+        let missing = (0..).zip(&self.runs).find(|(run, who)| {
+            who.role == role && who.alive && !who.left_group && !runs.contains(&Some(&Run(*run)))
+        });
+        missing.map(|(_, who)| format!("{} is no member of its group", who.name()))
+    }
+
     fn name_of(&self, shard: u32, at: usize) -> String {
         self.describe(MessageId { shard, at: at as u32 })
     }
