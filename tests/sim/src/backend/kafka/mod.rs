@@ -151,6 +151,8 @@ impl Backend for KafkaBackend {
         for undo in std::mem::take(&mut self.heals) {
             self.undo(now, &undo);
         }
+        // What is written from now on is decided at once.
+        self.habits.transactions = 0;
         for shard in 0..self.places.len() {
             self.end_transactions(now, shard, true);
         }

@@ -17,7 +17,7 @@ pub(super) struct Habits {
     batch: u64,
     codecs: Vec<Compression>,
     /// Batches of a transaction.
-    transactions: u64,
+    pub(super) transactions: u64,
     /// Transactions that are aborted.
     aborts: u64,
     /// Batches after which an open transaction goes on.
