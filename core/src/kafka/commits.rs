@@ -135,9 +135,15 @@ impl Machine {
             topics: topics.collect(),
             ..Default::default()
         };
+        let full = commit.frontiers.len() >= max;
         let link = &mut self.links[usize::from(number)];
         link.send(now, &client_id, version, &request, Task::Commit(commit), patience);
         self.buffer.schedule.handle_sent(now, u64::MAX);
+        if full {
+            // There may be more of them than one request takes: the rest goes with the next, and not
+            // when somebody acks again, as whoever waits for this commit may hold all acks back.
+            self.buffer.schedule.handle_request(now);
+        }
         self.acked_before = self.stats.acked;
         self.committing = true;
     }

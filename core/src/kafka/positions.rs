@@ -480,8 +480,13 @@ impl Machine {
             });
         }
         let error = Error::Broker { command: "OffsetForLeaderEpoch", message: words.into() };
+        // A commit in the new epoch would pass what the application has in hand of the old one: from
+        // there on it comes again.
+        let undone = self.buffer.ledger.first_in_flight(slot).map(offset_of);
         match end {
-            0.. => self.relocate(slot, end, Reason::Error(error)),
+            0.. => {
+                self.relocate(slot, undone.map_or(end, |undone| undone.min(end)), Reason::Error(error))
+            }
             // The leader doesn't know the epoch at all.
             _ => self.on_lost_position(slot, Reason::Error(error)),
         }
