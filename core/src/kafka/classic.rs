@@ -14,7 +14,7 @@ use bytes::Bytes;
 use super::fetch::millis;
 use super::links::read;
 use super::machine::Machine;
-use super::membership::State;
+use super::membership::{Protocol, State};
 use super::sticky_data;
 use super::task::Task;
 use super::wire::{
@@ -26,6 +26,7 @@ use super::wire::{
 use crate::assign::{self, Assignor, Memory, RebalanceProtocol};
 use crate::desk::Phase;
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::options::ConsumerOptions;
 
 use super::cluster::TopicState;
@@ -117,6 +118,9 @@ impl Machine {
     /// A join that came to nothing begins anew.
     pub(super) fn restart_join(&mut self) {
         if matches!(self.membership.state(), State::Joining | State::Assigning | State::Syncing) {
+            if mutation::is(Mutation::JoinWithoutMemberId) && self.membership.protocol == Protocol::Classic {
+                self.membership.member_id.clear();
+            }
             self.membership.go(State::Unjoined);
             self.membership.heartbeat_at = self.now;
         }
@@ -458,6 +462,7 @@ impl Machine {
         }
         self.membership.in_flight = false;
         match code {
+            _ if mutation::is(Mutation::LeaveNotRetried) => self.membership.go(State::Left),
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
             ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => self.wait_a_while(),
             _ => self.membership.go(State::Left),

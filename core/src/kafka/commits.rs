@@ -30,6 +30,7 @@ use super::wire::{
 use crate::ack::{Frontier, Slot};
 use crate::delivery::Notice;
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::request::Outcome;
 use crate::stream::Epoch;
 use crate::timer::Wake;
@@ -103,7 +104,8 @@ impl Machine {
         {
             let partition = self.partitions.at(slot);
             // Where acks got further, they speak for themselves.
-            if !partition.is_owned() || self.buffer.ledger.frontier(slot).is_some() {
+            let spoken = self.buffer.ledger.frontier(slot).is_some();
+            if !partition.is_owned() || (spoken && !mutation::is(Mutation::CommitRegresses)) {
                 continue;
             }
             let at_position = offset == partition.position;
@@ -151,9 +153,14 @@ impl Machine {
     /// The offset that a frontier commits, and the leader epoch of what is before it, if that is
     /// known.
     fn offset_after(&self, frontier: Frontier) -> (i64, i32) {
-        let next = i64::try_from(frontier.seq.next().low()).unwrap_or(i64::MAX);
+        let mut next = i64::try_from(frontier.seq.next().low()).unwrap_or(i64::MAX);
+        if mutation::is(Mutation::OffsetPlusOneMissing) {
+            next -= 1;
+            return (next, -1);
+        }
         let partition = self.partitions.at(frontier.slot);
-        let all_done = self.buffer.ledger.in_flight_of(frontier.slot) == 0;
+        let all_done =
+            self.buffer.ledger.in_flight_of(frontier.slot) == 0 || mutation::is(Mutation::FrontierPassesHole);
         match all_done && partition.handed >= next {
             true => (partition.handed, partition.handed_epoch),
             // An epoch that is too old is never wrong (KIP-320), but one that is too new is.
@@ -179,6 +186,13 @@ impl Machine {
     pub(super) fn abandon_commit(&mut self, commit: &Commit) {
         if !std::mem::replace(&mut self.committing, false) {
             return;
+        }
+        if mutation::is(Mutation::CommitRegresses) {
+            commit
+                .frontiers
+                .iter()
+                .for_each(|(frontier, offset)| self.commit_position(frontier.slot, *offset));
+            self.unacked_at = self.unacked_backoff.next(self.now, &mut self.random);
         }
         self.commit_again(commit.frontiers.iter().map(|(frontier, _)| *frontier).collect());
         commit.positions.iter().for_each(|position| self.commit_position_again(*position));
@@ -213,7 +227,14 @@ impl Machine {
             let id = if version >= 10 { topic.topic_id } else { Uuid::ZERO };
             let Some(at) = self.cluster.find(id, &topic.name) else { continue };
             for partition in topic.partitions {
-                codes.insert((at, partition.partition_index), ErrorCode(partition.error_code));
+                let code = match ErrorCode(partition.error_code) {
+                    _ if mutation::is(Mutation::CommitErrorPerPartitionIgnored) => ErrorCode::NONE,
+                    ErrorCode::REBALANCE_IN_PROGRESS if mutation::is(Mutation::CommitLostOnRebalance) => {
+                        ErrorCode::NONE
+                    }
+                    code => code,
+                };
+                codes.insert((at, partition.partition_index), code);
             }
         }
         // What isn't answered for was not committed.

@@ -24,6 +24,7 @@ use super::wire::{
 use crate::desk::Phase;
 use crate::error::Error;
 use crate::identity::ConsumerId;
+use crate::mutation::{self, Mutation};
 use crate::options::GroupProtocol;
 use crate::random::Random;
 
@@ -269,6 +270,7 @@ impl Machine {
                     self.membership.target.extend(valid);
                     self.membership.reconciled = None;
                 }
+                None if mutation::is(Mutation::AssignedBeforeMetadata) => {}
                 None => {
                     self.membership.consumer.unknown.push((id, partitions));
                     if self.cluster.refresh_at > self.now + SOON && !self.cluster.asked {

@@ -37,6 +37,7 @@ use crate::backoff::Backoff;
 use crate::delivery::{Notice, Reason};
 use crate::desk::Phase;
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::time::Instant;
 use crate::timer::Wake;
 
@@ -428,7 +429,9 @@ impl Machine {
         if !current {
             return Ok(());
         }
-        reader.dirty.insert(slot);
+        if !mutation::is(Mutation::FetchSessionDesync) {
+            reader.dirty.insert(slot);
+        }
         let code = ErrorCode(data.error_code);
         if code != ErrorCode::NONE {
             self.on_fetch_error(slot, code, &data);
@@ -460,6 +463,11 @@ impl Machine {
         let mut batches = Batches::new(records.clone());
         for batch in batches.by_ref() {
             match batch {
+                Ok(batch) if mutation::is(Mutation::LastOffsetDeltaIgnored) => {
+                    let end_of_it = batch.base_offset + i64::from(batch.count);
+                    (end, epoch) = (end.max(end_of_it), batch.leader_epoch);
+                }
+                Ok(batch) if mutation::is(Mutation::ControlBatchStuck) && batch.control => {}
                 Ok(batch) => (end, epoch) = (end.max(batch.next_offset()), batch.leader_epoch),
                 Err(error) => {
                     self.partitions.set(slot, Stage::Waiting);
@@ -498,6 +506,10 @@ impl Machine {
         let partition = self.partitions.at_mut(slot);
         let (topic, index, stream) = (partition.topic, partition.index, partition.stream.clone());
         // From now on the leader; after a while it may name a replica again.
+        if mutation::is(Mutation::FollowerFetchStuck) && partition.replica.is_some() {
+            self.partitions.set(slot, Stage::Waiting);
+            return self.retry(slot);
+        }
         let from_replica = partition.replica.take().is_some();
         if from_replica {
             self.hide_rack(slot);

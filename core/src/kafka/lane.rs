@@ -19,6 +19,7 @@ use crate::ack::Slot;
 use crate::delivery::{Delivery, Reason};
 use crate::error::Error;
 use crate::message::{Batch, Entries, Entry, Source};
+use crate::mutation::{self, Mutation};
 
 /// The records of one partition in one response.
 pub(super) struct Part {
@@ -148,6 +149,9 @@ impl Lane {
 
     /// Bytes that may be asked for.
     pub(super) fn credit(&self) -> usize {
+        if mutation::is(Mutation::UnboundedPrefetch) {
+            return self.bytes_max;
+        }
         self.bytes_max.saturating_sub(self.bytes).saturating_sub(self.asked)
     }
 
@@ -213,7 +217,9 @@ impl Machine {
                     if !self.membership.is_sure() {
                         return None;
                     }
-                    if self.config.no_ack && self.has_group() && self.partitions.at(slot).committed < end {
+                    let known = self.partitions.at(slot).committed >= end
+                        || mutation::is(Mutation::HandedOutBeforeCommitted);
+                    if self.config.no_ack && self.has_group() && !known {
                         return None;
                     }
                     let Lane { items, codecs, .. } = &mut self.lane;

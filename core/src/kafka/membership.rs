@@ -36,6 +36,7 @@ use crate::delivery::{Notice, Reason};
 use crate::desk::Phase;
 use crate::error::Error;
 use crate::identity::ConsumerId;
+use crate::mutation::{self, Mutation};
 use crate::options::{ConsumerMode, ConsumerOptions, GroupProtocol};
 use crate::random::Random;
 use crate::time::Instant;
@@ -246,6 +247,9 @@ impl Machine {
         }
         // Resumable needs it for its offsets; asked for early, it is there when it is needed.
         self.coordinator.needed = true;
+        if mutation::is(Mutation::CoordinatorPausedByBackpressure) && self.lane.bytes() > 0 {
+            return;
+        }
         self.pump_coordinator();
         if !self.membership.member {
             return;
@@ -295,7 +299,9 @@ impl Machine {
         match task {
             // Whether it was executed, nobody knows: all is said again.
             Task::GroupHeartbeat => {
-                self.membership.consumer.say_all();
+                if !mutation::is(Mutation::HeartbeatNotResentInFull) {
+                    self.membership.consumer.say_all();
+                }
                 self.restart_join();
             }
             Task::JoinGroup | Task::SyncGroup => self.restart_join(),
@@ -319,8 +325,14 @@ impl Machine {
     pub(super) fn on_group_error(&mut self, code: ErrorCode, command: &'static str) -> Result<(), Error> {
         self.stats.broker_errors += 1;
         match code {
+            ErrorCode::NOT_COORDINATOR if mutation::is(Mutation::CoordinatorNeverRefreshed) => {
+                self.wait_a_while();
+            }
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
             ErrorCode::REBALANCE_IN_PROGRESS => self.rejoin(),
+            ErrorCode::STALE_MEMBER_EPOCH if mutation::is(Mutation::StaleMemberEpochFatal) => {
+                self.fail(self.group_error(code, command));
+            }
             ErrorCode::STALE_MEMBER_EPOCH => self.membership.heartbeat_at = self.now,
             // Resumable is no member: others are, of the group of this host.
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH
@@ -330,6 +342,10 @@ impl Machine {
                 self.wait_a_while();
             }
             ErrorCode::UNKNOWN_MEMBER_ID | ErrorCode::ILLEGAL_GENERATION | ErrorCode::FENCED_MEMBER_EPOCH => {
+                if mutation::is(Mutation::GenerationNotReset) && command.ends_with("Heartbeat") {
+                    self.wait_a_while();
+                    return Ok(());
+                }
                 self.lose_membership(code)
             }
             ErrorCode::FENCED_INSTANCE_ID => self.fail(self.group_error(code, command)),
@@ -437,7 +453,7 @@ impl Machine {
                 !target.contains(&(partition.topic, partition.index))
             })
             .collect();
-        if !leaving.is_empty() {
+        if !leaving.is_empty() && !mutation::is(Mutation::CooperativeRevokeSkipped) {
             return self.revoke(leaving);
         }
         let coming: Vec<_> = target.iter().copied().collect();
@@ -466,7 +482,9 @@ impl Machine {
 
     fn pump_revoking(&mut self) {
         let Some(revoking) = &self.membership.revoking else { return };
-        if !self.is_committed_for(&revoking.slots) && self.now < revoking.until {
+        let waits =
+            !self.is_committed_for(&revoking.slots) && !mutation::is(Mutation::RevokedBeforeCommitted);
+        if waits && self.now < revoking.until {
             return;
         }
         let Some(revoking) = self.membership.revoking.take() else { return };
@@ -498,6 +516,9 @@ impl Machine {
         self.membership.expired = true;
         self.membership.target.clear();
         self.membership.reconciled = None;
+        if mutation::is(Mutation::MaxPollLostFlag) {
+            return self.leave();
+        }
         // What was acked is committed first, as in any other revocation.
         let owned: Vec<_> = self.partitions.owned().iter().copied().collect();
         self.revoke(owned);

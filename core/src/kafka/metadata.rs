@@ -20,6 +20,7 @@ use crate::ack::Slot;
 use crate::delivery::{Notice, Reason};
 use crate::desk::Phase;
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::timer::Wake;
 
 impl Machine {
@@ -277,7 +278,10 @@ impl Machine {
             // What was read last may not be in the new leader's log (KIP-320).
             Stage::Fetching | Stage::Waiting if another => self.on_another_topic(slot),
             Stage::Fetching | Stage::Waiting
-                if newer && position_epoch >= 0 && position_epoch < leader.epoch =>
+                if newer
+                    && position_epoch >= 0
+                    && position_epoch < leader.epoch
+                    && !mutation::is(Mutation::LeaderEpochIgnored) =>
             {
                 self.partitions.set(slot, Stage::Check);
             }

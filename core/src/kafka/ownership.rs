@@ -11,6 +11,7 @@ use crate::ack::Slot;
 use crate::delivery::{Delivery, Notice, Reason};
 use crate::desk::Phase;
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::options::Start;
 use crate::stream::{Position, ShardId, StreamKey};
 
@@ -66,9 +67,13 @@ impl Machine {
         if !self.partitions.at(slot).is_owned() {
             return;
         }
-        self.withdraw(slot);
+        if !mutation::is(Mutation::StaleEpochDelivered) {
+            self.withdraw(slot);
+        }
         let acked = self.buffer.ledger.acked();
-        self.buffer.ledger.revoke(slot);
+        if !mutation::is(Mutation::CommitAfterRevocation) {
+            self.buffer.ledger.revoke(slot);
+        }
         let messages = acked - self.buffer.ledger.acked();
         self.partitions.set(slot, Stage::Idle);
         let partition = self.partitions.at_mut(slot);
@@ -175,6 +180,7 @@ impl Machine {
     /// The position isn't in the log: the reset policy says where to go on.
     pub(super) fn on_lost_position(&mut self, slot: Slot, reason: Reason) {
         let spot = match self.config.options.kafka.reset {
+            _ if mutation::is(Mutation::OutOfRangeToTheEnd) => Some(Spot::Latest),
             Some(reset) => self.spot_of(reset),
             None => Some(Spot::Earliest),
         };

@@ -24,6 +24,7 @@ use crate::ack::Slot;
 use crate::delivery::{Notice, Reason};
 use crate::desk::Phase;
 use crate::error::Error;
+use crate::mutation::{self, Mutation};
 use crate::options::{Isolation, Reset, Start};
 use crate::stream::{Position, SeqNo, StreamKey};
 use crate::time::Instant;
@@ -88,6 +89,9 @@ impl Machine {
     }
 
     pub(super) fn ask_again(&mut self, asked: &[Asked]) {
+        if mutation::is(Mutation::StrandedPartition) {
+            return;
+        }
         for &Asked { slot, turn } in asked {
             if self.partitions.at(slot).turn == turn {
                 self.retry(slot);
@@ -233,8 +237,12 @@ impl Machine {
                 }
             }
         }
+        let resets = mutation::is(Mutation::FetchOffsetErrorResets);
         if code != ErrorCode::NONE {
             self.ask_again(asked);
+            if resets {
+                asked.iter().for_each(|asked| self.on_committed_offset(asked.slot, -1, -1));
+            }
             return self.on_group_error(code, "OffsetFetch");
         }
         for &Asked { slot, turn } in asked {
@@ -245,6 +253,7 @@ impl Machine {
             let stream = partition.stream.clone();
             match answers.get(&(partition.topic, partition.index)) {
                 Some(&(offset, epoch, 0)) => self.on_committed_offset(slot, offset, epoch),
+                Some(_) if resets => self.on_committed_offset(slot, -1, -1),
                 Some(&(_, _, code)) => {
                     let code = ErrorCode(code);
                     self.retry(slot);
@@ -277,7 +286,8 @@ impl Machine {
         (partition.position, partition.position_epoch) = (offset, epoch);
         (partition.handed, partition.handed_epoch, partition.committed) = (offset, epoch, offset);
         // The log may have been cut since the commit (KIP-320).
-        let check = epoch >= 0 && epoch < partition.leader_epoch;
+        let check =
+            epoch >= 0 && epoch < partition.leader_epoch && !mutation::is(Mutation::LeaderEpochIgnored);
         self.partitions.set(slot, if check { Stage::Check } else { Stage::Fetching });
         self.mend(slot);
     }
@@ -322,6 +332,7 @@ impl Machine {
 
     pub(super) fn isolation(&self) -> i8 {
         match self.config.options.kafka.isolation {
+            _ if mutation::is(Mutation::IsolationNotAsked) => 0,
             Isolation::ReadUncommitted => 0,
             Isolation::ReadCommitted => 1,
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::batch::i16_at;
 use super::{RecordBatch, Records};
+use crate::mutation::{self, Mutation};
 
 /// A control record's type: the transaction's outcome.
 const ABORT: i16 = 0;
@@ -58,7 +59,10 @@ impl Aborted {
     /// [`Aborted::default`], keeps all but control batches: read_uncommitted.
     pub fn new(list: impl IntoIterator<Item = (i64, i64)>) -> Self {
         let mut ahead: Vec<_> = list.into_iter().map(|(producer, first)| (first, producer)).collect();
-        ahead.sort_unstable_by(|a, b| b.cmp(a));
+        match mutation::is(Mutation::AbortedListSorted) {
+            true => ahead.reverse(),
+            false => ahead.sort_unstable_by(|a, b| b.cmp(a)),
+        }
         Self { ahead, open: BTreeSet::new() }
     }
 

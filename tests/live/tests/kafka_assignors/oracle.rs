@@ -29,7 +29,9 @@ pub struct Oracle(MutexGuard<'static, Option<Jvm>>);
 impl Jvm {
     fn start() -> Self {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("java/Assignors.java");
+        // Kafka's sticky assignor logs each of its plans, whole.
         let mut child = Command::new("java")
+            .arg("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn")
             .arg("-cp")
             .arg(jars(Version::Newest).join("*"))
             .arg(source)

@@ -40,6 +40,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
+use tidegate_core::kafka::wire::Uuid;
 use tidegate_core::{Instant, SeqNo};
 
 pub use config::{Config, ConsumerGroups, Release};
@@ -105,6 +106,12 @@ impl Kafka {
     /// Makes a topic; false if there is one, or no broker is there.
     pub fn create_topic(&mut self, name: &str, partitions: i32) -> bool {
         self.topics.create(name, partitions, self.config.replicas, &self.nodes.alive())
+    }
+
+    /// Makes a topic with an id of one's own, such as another cluster's has; false if there is one of
+    /// this name or this id, or no broker is there.
+    pub fn create_topic_as(&mut self, name: &str, id: Uuid, partitions: i32) -> bool {
+        self.topics.create_as(name, id, partitions, self.config.replicas, &self.nodes.alive())
     }
 
     /// Deletes a topic; one that is made of the same name later is another one.

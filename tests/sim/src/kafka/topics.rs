@@ -48,18 +48,31 @@ pub(super) struct Topics {
 impl Topics {
     /// False if there is one of this name. Partitions are led in turn by those who are there.
     pub(super) fn create(&mut self, name: &str, partitions: i32, replicas: usize, nodes: &[i32]) -> bool {
-        if self.by_name.contains_key(name) || nodes.is_empty() {
+        let mut id = [0; 16];
+        // As version 4 of RFC 9562 looks; none that was given before.
+        let number = self.made + 1;
+        id[..8].copy_from_slice(&(0x7469_6465_0000_4000_u64 | number >> 48).to_be_bytes());
+        id[8..].copy_from_slice(&(0x8000_0000_0000_0000 | number).to_be_bytes());
+        self.create_as(name, Uuid(id), partitions, replicas, nodes)
+    }
+
+    /// The same with an id of one's own; false if that is in use.
+    pub(super) fn create_as(
+        &mut self,
+        name: &str,
+        id: Uuid,
+        partitions: i32,
+        replicas: usize,
+        nodes: &[i32],
+    ) -> bool {
+        if self.by_name.contains_key(name) || self.by_id.contains_key(&id) || nodes.is_empty() {
             return false;
         }
         self.made += 1;
         self.changes += 1;
-        let mut id = [0; 16];
-        // As version 4 of RFC 9562 looks; none that was given before.
-        id[..8].copy_from_slice(&(0x7469_6465_0000_4000_u64 | self.made >> 48).to_be_bytes());
-        id[8..].copy_from_slice(&(0x8000_0000_0000_0000 | self.made).to_be_bytes());
         let count = usize::try_from(partitions).unwrap_or(1).max(1);
         let partitions = (0..count).map(|index| Partition::new(index, replicas, nodes)).collect();
-        let topic = Topic { id: Uuid(id), partitions };
+        let topic = Topic { id, partitions };
         self.by_id.insert(topic.id, name.to_owned());
         self.by_name.insert(name.to_owned(), topic);
         true
