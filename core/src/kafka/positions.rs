@@ -491,13 +491,12 @@ impl Machine {
             });
         }
         let error = Error::Broker { command: "OffsetForLeaderEpoch", message: words.into() };
-        // A commit in the new epoch would pass what the application has in hand of the old one: from
-        // there on it comes again.
-        let undone = self.buffer.ledger.first_in_flight(slot).map(offset_of);
+        // What was fetched and not handed out is withdrawn, and a commit in the new epoch would pass
+        // what the application has in hand of the old one: from the first of these on it comes again.
+        let handed = self.partitions.at(slot).handed;
+        let undone = self.buffer.ledger.first_in_flight(slot).map_or(handed, |seq| offset_of(seq).min(handed));
         match end {
-            0.. => {
-                self.relocate(slot, undone.map_or(end, |undone| undone.min(end)), Reason::Error(error))
-            }
+            0.. => self.relocate(slot, if undone < 0 { end } else { end.min(undone) }, Reason::Error(error)),
             // The leader doesn't know the epoch at all.
             _ => self.on_lost_position(slot, Reason::Error(error)),
         }

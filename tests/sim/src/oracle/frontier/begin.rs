@@ -9,7 +9,7 @@ use super::super::{MessageId, Oracle, Run};
 pub(super) struct Begin {
     /// From this one on in the history of what was committed, each may be where it begins.
     history: usize,
-    /// How long the log was.
+    /// Where the log ended.
     end: usize,
     /// It goes on with what was read before, elsewhere.
     goes_on: bool,
@@ -27,6 +27,10 @@ impl Oracle {
         let Some(frontiers) = &mut self.frontiers else { return };
         let Some(column) = frontiers.column(role, shard) else { return };
         let (history, adrift) = (column.history.len().saturating_sub(1), column.adrift);
+        // The end, for who reads what is committed, is where the first open transaction begins.
+        let open = frontiers.places.get(shard as usize).and_then(|place| place.undecided.first().copied());
+        let committed = self.roles.get(role).is_some_and(|role| role.rules.read_committed);
+        let end = open.filter(|open| committed && *open < end).unwrap_or(end);
         if let Some(reading) = frontiers.reading_mut(run, shard) {
             reading.current = Some(assignment.epoch);
             reading.begins.insert(assignment.epoch, Begin { history, end, goes_on: false, adrift });
@@ -66,7 +70,7 @@ impl Oracle {
         let (shard, at) = (id.shard, id.at as usize);
         let role = self.runs.get(run.0 as usize)?.role;
         let rules = &self.roles.get(role)?.rules;
-        let (mode, earliest) = (self.roles.get(role)?.mode, rules.earliest);
+        let (mode, earliest, latest) = (self.roles.get(role)?.mode, rules.earliest, rules.latest);
         let frontiers = self.frontiers.as_ref()?;
         let place = frontiers.places.get(shard as usize)?;
         let column = frontiers.column(role, shard)?;
@@ -81,8 +85,8 @@ impl Oracle {
                 Some(last) => skips(last)
                     .filter(|skipped| *skipped != at && earliest)
                     .map(|skipped| ("K10", format!("without {} before it", self.name_of(shard, skipped)))),
-                None if begin.goes_on || place.grown || earliest => None,
-                None if at < begin.end && place.cuts == 0 => {
+                None if begin.goes_on || place.grown => None,
+                None if latest && at < begin.end && place.cuts == 0 => {
                     Some(("K10", "though it reads what comes from now on".into()))
                 }
                 None => None,
@@ -95,6 +99,10 @@ impl Oracle {
             .chain(last)
             .collect();
         if candidates.iter().any(|from| skips(*from).is_none()) {
+            return None;
+        }
+        // Where a log was cut, what was in hand or on its way comes again.
+        if last.is_some_and(|last| at < last) && place.cuts > 0 {
             return None;
         }
         // The reset policy, or the end of what is left of an epoch.

@@ -42,10 +42,15 @@ pub(super) struct Rules {
     read_committed: bool,
     /// Without a position it begins with the oldest message.
     earliest: bool,
+    /// Without a position it begins at the end.
+    latest: bool,
     /// The coordinator says who owns what.
     member: bool,
     /// How much longer everything takes to work again than the limits say.
     pub(super) recovery: Duration,
+    /// Records that the lane's bytes may hold, beside what the limits say: batches are small, and
+    /// may be compressed.
+    pub(super) lane_records: u64,
     /// How long a member may not know that it is none any more, in calm weather.
     unaware: Duration,
 }
@@ -58,15 +63,20 @@ impl Rules {
         Self {
             read_committed: kafka.isolation == Isolation::ReadCommitted,
             earliest: kafka.reset.unwrap_or(default) == Reset::Earliest,
+            latest: kafka.reset.unwrap_or(default) == Reset::Latest,
             member: role.mode == ConsumerMode::LoadBalanced,
             recovery: kafka.session_timeout.max(SESSION_MAX) * 2
                 + kafka.rebalance_timeout.min(REBALANCE_MAX) * 2
                 + kafka.fetch_max_wait * 2,
+            lane_records: (role.options.limits.lane_bytes_max / BATCH_MIN + 1).min(1_000) as u64 * BATCH_RECORDS,
             unaware: kafka.heartbeat_interval.max(HEARTBEAT_MAX) * 2 + way * 20 + Duration::from_secs(1),
         }
     }
 }
 
+/// Bytes of a batch at least, and the most records that the world's producers put into one.
+const BATCH_MIN: usize = 61;
+const BATCH_RECORDS: u64 = 20;
 /// The longest session and heartbeat interval that a simulated broker prescribes (KIP-848).
 const SESSION_MAX: Duration = Duration::from_secs(12);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
