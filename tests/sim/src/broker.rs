@@ -256,6 +256,11 @@ pub enum Fact {
         /// One past the last position.
         end: SeqNo,
     },
+    /// From now on readers may not see the last messages of a shard, for a while.
+    HeldBack {
+        /// Which.
+        shard: u32,
+    },
     /// A shard is there only since now.
     Grown {
         /// Which.

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Release;
+
 /// What a model Kafka is set up as.
 #[derive(Clone, Debug)]
 pub struct Config {
@@ -18,9 +20,18 @@ pub struct Config {
     pub unix_ms_at_origin: i64,
     /// How many partitions a topic has that is made without a number. Default 1.
     pub partitions: i32,
-    /// Fetch sessions of one broker, above which the oldest is forgotten
-    /// (`max.incremental.fetch.session.cache.slots`). Default 1,000.
+    /// Fetch sessions that one broker has room for (`max.incremental.fetch.session.cache.slots`).
+    /// Default 1,000.
     pub sessions: usize,
+    /// How long a fetch session is safe from others that want its place
+    /// (`min.incremental.fetch.session.eviction.ms`). Default 2 minutes.
+    pub session_eviction: Duration,
+    /// The brokers' racks in the order of their ids, from the first again where there are fewer; an
+    /// empty name is none. With racks, readers are sent to a replica in their own (KIP-392). Default
+    /// none.
+    pub racks: Vec<String>,
+    /// What all brokers run at first, and whose rules groups go by. Default Kafka 4.3.
+    pub release: Release,
     /// How long a broker loads the groups that it begins to coordinate; meanwhile it answers
     /// COORDINATOR_LOAD_IN_PROGRESS. Default 0: it has them at once.
     pub coordinator_load: Duration,
@@ -36,20 +47,8 @@ pub struct Config {
     /// Most UTF-16 units of the metadata that is committed with an offset
     /// (`offset.metadata.max.bytes`). Default 4,096.
     pub offset_metadata_max: usize,
-    /// Whose rules hold where releases differ. Default [`Release::V4_3`].
-    pub release: Release,
     /// Consumer groups of the new protocol (KIP-848).
     pub consumer_groups: ConsumerGroups,
-}
-
-/// A release of Apache Kafka, where they differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Release {
-    /// A commit carries the member's epoch, or it is refused; the first target is at epoch 1.
-    V4_2,
-    /// An older epoch commits what the member has had since then (KIP-1251); the first target is at
-    /// epoch 2, and targets are computed at most once an interval.
-    V4_3,
 }
 
 /// How consumer groups of the new protocol (KIP-848) are kept.
@@ -91,13 +90,15 @@ impl Default for Config {
             unix_ms_at_origin: 1_700_000_000_000,
             partitions: 1,
             sessions: 1_000,
+            session_eviction: Duration::from_secs(120),
+            racks: Vec::new(),
+            release: Release::default(),
             coordinator_load: Duration::ZERO,
             initial_rebalance_delay: Duration::ZERO,
             session_timeout_min: Duration::from_secs(6),
             session_timeout_max: Duration::from_secs(30 * 60),
             group_max_size: 2_147_483_647,
             offset_metadata_max: 4_096,
-            release: Release::V4_3,
             consumer_groups: ConsumerGroups::default(),
         }
     }

@@ -17,10 +17,12 @@ impl Kafka {
         loop {
             self.pass_group_time();
             let Some(id) = self.restless.pop_first() else { break };
+            self.hold_up(id);
             self.look_after(id);
             while let Some(peer) = self.peers.get_mut(&id).filter(|peer| peer.outgoing.len() <= UNREAD) {
                 let node = peer.node;
-                let Some(frame) = peer.next_frame() else { break };
+                peer.mute(self.now);
+                let Some(frame) = peer.next_frame(self.now) else { break };
                 if !self.serve(id, node, frame)
                     && let Some(peer) = self.peers.get_mut(&id)
                 {
@@ -29,6 +31,14 @@ impl Kafka {
                 self.look_after(id);
             }
             self.say(id);
+        }
+    }
+
+    /// Tells a peer for how long its answers are held up.
+    fn hold_up(&mut self, id: PeerId) {
+        if let Some(node) = self.peers.get(&id).map(|peer| peer.node) {
+            let long = self.held_up(node);
+            self.peers.entry(id).and_modify(|peer| peer.held_up = long);
         }
     }
 
@@ -45,10 +55,12 @@ impl Kafka {
     }
 
     fn next_wake(&self) -> Option<Wake> {
-        let fetch = self.peers.values().filter_map(|peer| peer.parked.as_ref()?.until()).min();
-        let fetch = fetch.map(|at| Wake { at, why: "fetch ends" });
-        let group = self.coordinator.next_timer().map(|at| Wake { at, why: "group's time" });
-        fetch.into_iter().chain(group).min_by_key(|wake| wake.at)
+        let fetches = self.peers.values().filter_map(|peer| peer.parked.as_ref()?.until());
+        let fetches = fetches.map(|at| (at, "fetch ends"));
+        let muted = self.peers.values().map(|peer| (peer.muted, "muted")).filter(|(at, _)| *at > self.now);
+        let group = self.coordinator.next_timer().map(|at| (at, "group's time"));
+        let (at, why) = fetches.chain(muted).chain(group).min()?;
+        Some(Wake { at, why })
     }
 }
 
@@ -63,8 +75,11 @@ impl Broker for Kafka {
 
     fn handle(&mut self, now: Instant, event: BrokerEvent) {
         self.now = self.now.max(now);
-        let due = |peer: &Peer| peer.parked.as_ref().and_then(Parked::until).is_some_and(|at| at <= self.now);
-        let due: Vec<PeerId> = self.peers.iter().filter(|(_, peer)| due(peer)).map(|(id, _)| *id).collect();
+        let due = self.peers.iter().filter(|(_, peer)| {
+            let heard = peer.muted > Instant::ZERO && peer.muted <= self.now;
+            heard || peer.parked.as_ref().and_then(Parked::until).is_some_and(|at| at <= self.now)
+        });
+        let due: Vec<PeerId> = due.map(|(id, _)| *id).collect();
         self.restless.extend(due);
         match event {
             BrokerEvent::Tick => {}
@@ -109,7 +124,8 @@ impl Broker for Kafka {
     }
 
     fn wants_read(&self, peer: PeerId) -> bool {
-        self.peers.get(&peer).is_some_and(|peer| !peer.broken && peer.outgoing.len() <= UNREAD)
+        let open = |peer: &Peer| !peer.broken && peer.muted <= self.now && peer.outgoing.len() <= UNREAD;
+        self.peers.get(&peer).is_some_and(open)
     }
 
     fn watch(&mut self, shards: &[Bytes]) {

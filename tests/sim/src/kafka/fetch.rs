@@ -1,161 +1,63 @@
-//! Fetch: sessions (KIP-227), the long poll, what a reader may have.
-
-use std::collections::{BTreeMap, VecDeque};
+//! Fetch: the long poll, and what a reader may have.
 
 use bytes::Bytes;
 use tidegate_core::kafka::wire::{
-    ErrorCode, FetchRequest, FetchRequestPartition, FetchResponse, FetchResponseAbortedTransaction,
+    ErrorCode, FetchRequestPartition, FetchResponse, FetchResponseAbortedTransaction,
     FetchResponseEpochEndOffset, FetchResponseLeaderIdAndEpoch, FetchResponseNodeEndpoint,
     FetchResponsePartitionData, FetchResponseTopic, Uuid,
 };
 
 use super::nodes::Nodes;
-use super::topics::{Place, Topics};
+use super::sessions::{Partitions, Pending, Sessions};
+use super::topics::Topics;
 
-/// What a broker remembers of a reader.
-#[derive(Clone, Debug, Default)]
-struct Session {
-    epoch: i32,
-    partitions: Partitions,
-    /// High watermarks as they were told last.
-    told: BTreeMap<(Uuid, Place), i64>,
-    /// Which partition goes first.
-    turn: usize,
+/// Who reads, and from whom.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) node: i32,
+    pub(super) topics: &'a Topics,
+    pub(super) nodes: &'a Nodes,
+    pub(super) pending: &'a Pending,
 }
 
-/// What is asked for, by topic and partition; topics as they were named.
-type Partitions = BTreeMap<(Uuid, Place), FetchRequestPartition>;
-
-/// The sessions of one broker.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Sessions {
-    by_id: BTreeMap<i32, Session>,
-    oldest: VecDeque<i32>,
-    made: i32,
-}
-
-/// A fetch that was taken: its answer may have to wait for records.
-#[derive(Clone, Debug)]
-pub(super) struct Pending {
-    session: i32,
-    /// All of it is answered for, not only what changed.
-    full: bool,
-    /// Without a session.
-    alone: Option<Partitions>,
-    most: usize,
-    pub(super) least: usize,
-    committed: bool,
-    version: i16,
-}
-
-impl Sessions {
-    /// Changes the session as the request says; else the error for all of it.
-    pub(super) fn take(
-        &mut self,
-        request: FetchRequest,
-        version: i16,
-        most: usize,
-    ) -> Result<Pending, ErrorCode> {
-        let mut asked = Partitions::new();
-        for topic in request.topics {
-            let id = topic.topic_id;
-            for partition in topic.partitions {
-                asked.insert((id, (topic.topic.clone(), partition.partition)), partition);
-            }
-        }
-        let mut pending = Pending {
-            session: 0,
-            full: true,
-            alone: None,
-            most: usize::try_from(request.max_bytes).unwrap_or(0),
-            least: usize::try_from(request.min_bytes).unwrap_or(0),
-            committed: request.isolation_level == 1,
-            version,
-        };
-        match request.session_epoch {
-            ..0 => {
-                self.forget(request.session_id);
-                pending.alone = Some(asked);
-            }
-            0 => {
-                self.forget(request.session_id);
-                self.made = self.made.wrapping_add(1).max(1);
-                pending.session = self.made;
-                self.by_id.insert(self.made, Session { epoch: 1, partitions: asked, ..Session::default() });
-                self.oldest.push_back(self.made);
-                if self.oldest.len() > most
-                    && let Some(oldest) = self.oldest.pop_front()
-                {
-                    self.by_id.remove(&oldest);
-                }
-            }
-            epoch => {
-                let session =
-                    self.by_id.get_mut(&request.session_id).ok_or(ErrorCode::FETCH_SESSION_ID_NOT_FOUND)?;
-                if session.epoch != epoch {
-                    return Err(ErrorCode::INVALID_FETCH_SESSION_EPOCH);
-                }
-                session.epoch = epoch.checked_add(1).unwrap_or(1);
-                session.partitions.extend(asked);
-                for topic in request.forgotten_topics_data {
-                    for index in topic.partitions {
-                        let key = (topic.topic_id, (topic.topic.clone(), index));
-                        session.partitions.remove(&key);
-                        session.told.remove(&key);
-                    }
-                }
-                (pending.session, pending.full) = (request.session_id, false);
-            }
-        }
-        Ok(pending)
-    }
-
-    fn forget(&mut self, id: i32) {
-        if self.by_id.remove(&id).is_some() {
-            self.oldest.retain(|known| *known != id);
-        }
-    }
-
+impl Reading<'_> {
     /// The answer as it is now, and how many bytes there are, or `None` where it must not wait. Of no
     /// consequence: [`Sessions::handle_answered`] is told which one was sent.
-    pub(super) fn answer(
-        &self,
-        pending: &Pending,
-        node: i32,
-        topics: &Topics,
-        nodes: &Nodes,
-    ) -> (FetchResponse, Option<usize>) {
-        let session = self.by_id.get(&pending.session);
+    pub(super) fn answer(self, sessions: &Sessions) -> (FetchResponse, Option<usize>) {
+        let Self { pending, topics, .. } = self;
+        let session = sessions.of(pending);
         let none = Partitions::new();
-        let asked = pending.alone.as_ref().or(session.map(|session| &session.partitions)).unwrap_or(&none);
+        let asked = sessions.asked(pending).unwrap_or(&none);
         let turn = session.map_or(0, |session| session.turn) % asked.len().max(1);
-        let mut response = FetchResponse { session_id: pending.session, ..FetchResponse::default() };
+        let mut response = FetchResponse::default();
         let (mut left, mut bytes, mut at_once) = (pending.most, 0, false);
         let mut first = true;
         for (key, wanted) in asked.iter().skip(turn).chain(asked.iter().take(turn)) {
             let (id, (name, index)) = key;
-            let mut data = one(node, topics, *id, name, wanted, pending, left, first);
+            let mut data = self.one(*id, name, wanted, left, first);
             let size = data.records.as_ref().map_or(0, Bytes::len);
             (left, bytes) = (left.saturating_sub(size), bytes + size);
             first &= size == 0;
             let tells =
                 data.error_code != 0 || data.preferred_read_replica >= 0 || data.diverging_epoch.epoch >= 0;
             at_once |= tells;
-            let told = session.and_then(|session| session.told.get(key)).copied();
-            if !pending.full && !tells && size == 0 && told == Some(data.high_watermark) {
+            let news = session.is_some_and(|session| session.is_news(key, &data));
+            if !pending.is_full() && !tells && size == 0 && !news {
                 continue;
             }
             let known = topics.name_of(*id, name);
-            if data.error_code == ErrorCode::NOT_LEADER_OR_FOLLOWER.0
+            if pending.version >= HINTS_SINCE
+                && HINTED.contains(&ErrorCode(data.error_code))
                 && let Some(known) = known
                 && let Some(partition) = topics.partition(known, *index)
                 && let Some(leader_id) = partition.leader
             {
                 let leader_epoch = partition.epoch;
                 data.current_leader = FetchResponseLeaderIdAndEpoch { leader_id, leader_epoch };
+                let rack = self.nodes.rack(leader_id);
                 let endpoint =
-                    |(host, port)| FetchResponseNodeEndpoint { node_id: leader_id, host, port, rack: None };
-                response.node_endpoints.extend(nodes.address(leader_id).map(endpoint));
+                    |(host, port)| FetchResponseNodeEndpoint { node_id: leader_id, host, port, rack };
+                response.node_endpoints.extend(self.nodes.address(leader_id).map(endpoint));
             }
             match response.responses.iter_mut().find(|topic| topic.topic == *name && topic.topic_id == *id) {
                 Some(topic) => topic.partitions.push(data),
@@ -169,73 +71,74 @@ impl Sessions {
         (response, (!at_once).then_some(bytes))
     }
 
-    /// This was sent.
-    pub(super) fn handle_answered(&mut self, pending: &Pending, response: &FetchResponse) {
-        let Some(session) = self.by_id.get_mut(&pending.session) else { return };
-        session.turn = session.turn.wrapping_add(1);
-        for topic in &response.responses {
-            for data in &topic.partitions {
-                let key = (topic.topic_id, (topic.topic.clone(), data.partition_index));
-                session.told.insert(key, data.high_watermark);
+    /// One partition's answer.
+    fn one(
+        self,
+        id: Uuid,
+        name: &str,
+        wanted: &FetchRequestPartition,
+        left: usize,
+        first: bool,
+    ) -> FetchResponsePartitionData {
+        let Self { node, pending, .. } = self;
+        let mut data = FetchResponsePartitionData {
+            partition_index: wanted.partition,
+            high_watermark: -1,
+            records: Some(Bytes::new()),
+            ..FetchResponsePartitionData::default()
+        };
+        let followers = pending.version >= FOLLOWERS_SINCE;
+        let (index, epoch) = (wanted.partition, wanted.current_leader_epoch);
+        let found = match self.topics.name_of(id, name) {
+            Some(name) if followers => self.topics.hosted(node, name, index, epoch),
+            Some(name) => self.topics.led(node, name, index, epoch),
+            None if id != Uuid::ZERO => Err(ErrorCode::UNKNOWN_TOPIC_ID),
+            None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
+        };
+        let partition = match found {
+            Ok(partition) => partition,
+            Err(error) => return FetchResponsePartitionData { error_code: error.0, ..data },
+        };
+        let out_of_range = ErrorCode::OFFSET_OUT_OF_RANGE.0;
+        let (log, from) = (&partition.log, wanted.fetch_offset);
+        let (end, watermark) = (partition.end_at(node), partition.watermark_at(node));
+        let preferred = partition.nearest(node, &pending.rack, from, self.nodes).filter(|_| followers);
+        if let Some(replica) = preferred {
+            data.preferred_read_replica = replica;
+        } else if wanted.last_fetched_epoch >= 0 {
+            let Some((epoch, until)) = log.end_of_epoch(wanted.last_fetched_epoch) else {
+                return FetchResponsePartitionData { error_code: out_of_range, ..data };
+            };
+            let end_offset = until.min(end);
+            if epoch < wanted.last_fetched_epoch || end_offset < from {
+                data.diverging_epoch = FetchResponseEpochEndOffset { epoch, end_offset };
             }
         }
+        if preferred.is_none() && data.diverging_epoch.epoch < 0 && (from < log.start() || from > end) {
+            return FetchResponsePartitionData { error_code: out_of_range, ..data };
+        }
+        data.high_watermark = watermark;
+        data.last_stable_offset = log.readable(true).min(watermark);
+        data.log_start_offset = log.start();
+        if preferred.is_some() || data.diverging_epoch.epoch >= 0 {
+            return data;
+        }
+        let room = left.min(usize::try_from(wanted.partition_max_bytes).unwrap_or(0));
+        let until = log.readable(pending.committed).min(watermark);
+        data.records = Some(log.read(from, until, room, first));
+        if pending.committed {
+            let aborted = log.aborted(from, until).map(|one| FetchResponseAbortedTransaction {
+                producer_id: one.producer,
+                first_offset: one.first,
+            });
+            data.aborted_transactions = Some(aborted.collect());
+        }
+        data
     }
 }
 
-/// One partition's answer.
-#[allow(clippy::too_many_arguments)]
-fn one(
-    node: i32,
-    topics: &Topics,
-    id: Uuid,
-    name: &str,
-    wanted: &FetchRequestPartition,
-    pending: &Pending,
-    left: usize,
-    first: bool,
-) -> FetchResponsePartitionData {
-    let mut data = FetchResponsePartitionData {
-        partition_index: wanted.partition,
-        high_watermark: -1,
-        records: Some(Bytes::new()),
-        ..FetchResponsePartitionData::default()
-    };
-    let found = match topics.name_of(id, name) {
-        Some(name) => topics.led(node, name, wanted.partition, wanted.current_leader_epoch),
-        None if pending.version >= 13 => Err(ErrorCode::UNKNOWN_TOPIC_ID),
-        None => Err(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION),
-    };
-    let log = match found {
-        Ok(partition) => &partition.log,
-        Err(error) => return FetchResponsePartitionData { error_code: error.0, ..data },
-    };
-    data.high_watermark = log.end();
-    data.last_stable_offset = log.readable(true);
-    data.log_start_offset = log.start();
-    let from = wanted.fetch_offset;
-    if wanted.last_fetched_epoch >= 0
-        && let Some((epoch, end_offset)) = log.end_of_epoch(wanted.last_fetched_epoch)
-        && (epoch < wanted.last_fetched_epoch || end_offset < from)
-    {
-        data.diverging_epoch = FetchResponseEpochEndOffset { epoch, end_offset };
-        return data;
-    }
-    if from < log.start() || from > log.end() {
-        data.error_code = ErrorCode::OFFSET_OUT_OF_RANGE.0;
-        return data;
-    }
-    let room = left.min(usize::try_from(wanted.partition_max_bytes).unwrap_or(0));
-    data.records = Some(log.read(from, pending.committed, room, first));
-    if pending.committed {
-        let aborted = log.aborted(from, log.readable(true));
-        data.aborted_transactions = Some(
-            aborted
-                .map(|one| FetchResponseAbortedTransaction {
-                    producer_id: one.producer,
-                    first_offset: one.first,
-                })
-                .collect(),
-        );
-    }
-    data
-}
+/// The first version in which errors come with where the leader is (KIP-951), and which do.
+const HINTS_SINCE: i16 = 16;
+const HINTED: [ErrorCode; 2] = [ErrorCode::NOT_LEADER_OR_FOLLOWER, ErrorCode::FENCED_LEADER_EPOCH];
+/// The first version in which a consumer may read from a follower (KIP-392).
+const FOLLOWERS_SINCE: i16 = 11;

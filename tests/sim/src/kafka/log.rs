@@ -10,15 +10,28 @@ use tidegate_core::kafka::records::{Batches, Marker, RecordBatch, Records};
 const BASE_OFFSET: std::ops::Range<usize> = 0..8;
 const LEADER_EPOCH: std::ops::Range<usize> = 12..16;
 /// Most bytes of one batch, decompressed.
-const BATCH_MAX: usize = 64 << 20;
+pub(super) const BATCH_MAX: usize = 64 << 20;
 
 /// A batch as it is stored.
 #[derive(Clone, Debug)]
-struct Stored {
-    base: i64,
-    last: i64,
+pub(super) struct Stored {
+    pub(super) base: i64,
+    pub(super) last: i64,
     max_timestamp: i64,
-    bytes: Bytes,
+    pub(super) bytes: Bytes,
+}
+
+impl Stored {
+    /// Offset and timestamp of each record for applications.
+    pub(super) fn stamps(&self) -> Vec<(i64, i64)> {
+        let Some(Ok(batch)) = Batches::new(self.bytes.clone()).next() else { return Vec::new() };
+        if batch.control {
+            return Vec::new();
+        }
+        let Ok(data) = batch.decompressed(BATCH_MAX) else { return Vec::new() };
+        let records = Records::new(&batch, &data).filter_map(Result::ok);
+        records.map(|record| (record.offset, record.timestamp)).collect()
+    }
 }
 
 /// A transaction that was aborted.
@@ -36,7 +49,7 @@ pub(super) struct AbortedAt {
 pub(super) struct Log {
     start: i64,
     end: i64,
-    batches: VecDeque<Stored>,
+    pub(super) batches: VecDeque<Stored>,
     /// Each leader epoch that wrote, and its first offset.
     epochs: Vec<(i32, i64)>,
     /// Open transactions: producer and first offset.
@@ -105,13 +118,12 @@ impl Log {
         }
     }
 
-    /// Whole batches from the one on that has `from` in it, as far as there is room; the first in
-    /// any case (KIP-74), if `least` allows one.
-    pub(super) fn read(&self, from: i64, committed: bool, room: usize, least: bool) -> Bytes {
-        let until = self.readable(committed);
+    /// Whole batches from the one on that has `from` in it, up to `until`, as far as there is room;
+    /// the first in any case (KIP-74), if `least` allows one.
+    pub(super) fn read(&self, from: i64, until: i64, room: usize, least: bool) -> Bytes {
         let first = self.batches.partition_point(|batch| batch.last < from);
         let mut out = BytesMut::new();
-        for batch in self.batches.range(first..).take_while(|batch| batch.base < until) {
+        for batch in self.batches.range(first..).take_while(|batch| batch.last < until) {
             let fits = out.len() + batch.bytes.len() <= room;
             if !fits && (!out.is_empty() || !least) {
                 break;
@@ -130,13 +142,13 @@ impl Log {
     pub(super) fn find_time(&self, timestamp: i64, committed: bool) -> Option<(i64, i64)> {
         let until = self.readable(committed);
         let late = self.batches.iter().filter(|batch| batch.max_timestamp >= timestamp && batch.base < until);
-        late.flat_map(|stored| stamps(&stored.bytes))
+        late.flat_map(Stored::stamps)
             .find(|(offset, stamp)| *stamp >= timestamp && *offset >= self.start && *offset < until)
     }
 
     /// Offset and timestamp of the record with the largest timestamp.
     pub(super) fn latest_time(&self) -> Option<(i64, i64)> {
-        let all = self.batches.iter().flat_map(|stored| stamps(&stored.bytes));
+        let all = self.batches.iter().flat_map(Stored::stamps);
         all.reduce(|best, next| if next.1 > best.1 { next } else { best })
     }
 
@@ -191,19 +203,6 @@ impl Log {
     /// Offsets of the records between two, those that a consumer of `read_uncommitted` gets.
     pub(super) fn offsets(&self, from: i64) -> impl Iterator<Item = i64> + '_ {
         let late = self.batches.iter().filter(move |batch| batch.last >= from);
-        late.flat_map(|stored| stamps(&stored.bytes)).map(|(offset, _)| offset).filter(move |at| *at >= from)
+        late.flat_map(Stored::stamps).map(|(offset, _)| offset).filter(move |at| *at >= from)
     }
-}
-
-/// Offset and timestamp of each record of a batch for applications.
-fn stamps(bytes: &Bytes) -> Vec<(i64, i64)> {
-    let Some(Ok(batch)) = Batches::new(bytes.clone()).next() else { return Vec::new() };
-    if batch.control {
-        return Vec::new();
-    }
-    let Ok(data) = batch.decompressed(BATCH_MAX) else { return Vec::new() };
-    Records::new(&batch, &data)
-        .filter_map(Result::ok)
-        .map(|record| (record.offset, record.timestamp))
-        .collect()
 }

@@ -13,8 +13,10 @@
 //! its connection is looked at, as a real broker does it. After each event, those fetches are looked
 //! after, and groups whose time has come.
 //!
-//! Answers are those of Apache Kafka 4.3. Not modelled yet: transactions, but for markers that a test
-//! writes; racks, quotas and authorization. Replicas have at once what their leader has.
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: the requests of transactions;
+//! authorization. Replicas have at once what their leader has. What happens to a cluster happens by
+//! hand: brokers that crash, are upgraded or hold clients up, coordinators that move, replicas that
+//! lag, sessions that are forgotten, logs that are trimmed, compacted or lose their end, transactions.
 //!
 //! **Invariant:** same events, same commands, facts and bytes.
 //!
@@ -31,10 +33,16 @@ mod log;
 mod nodes;
 mod outcome;
 mod peer;
+mod racks;
 mod requests;
+mod rewrite;
+mod sessions;
 #[cfg(test)]
 mod tests;
+mod throttle;
 mod topics;
+mod transactions;
+mod versions;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -43,13 +51,15 @@ use tidegate_core::kafka::records::{BatchBuilder, NewRecord};
 use tidegate_core::kafka::wire::Uuid;
 use tidegate_core::{Instant, SeqNo};
 
-pub use config::{Config, ConsumerGroups, Release};
+pub use config::{Config, ConsumerGroups};
+pub use versions::Release;
 
 use crate::broker::{BrokerCommand, Fact, Gone, PeerId};
 use coordinator::Coordinator;
-use fetch::Sessions;
 use nodes::Nodes;
 use peer::Peer;
+use sessions::Sessions;
+use throttle::Throttle;
 use topics::{Place, Topics};
 
 /// A cluster of Kafka brokers.
@@ -73,6 +83,8 @@ pub struct Kafka {
     coordinator: Coordinator,
     /// By broker.
     sessions: BTreeMap<i32, Sessions>,
+    /// By broker.
+    throttles: BTreeMap<i32, Throttle>,
     peers: BTreeMap<PeerId, Peer>,
     commands: VecDeque<BrokerCommand>,
     /// Peers that must be looked after.
@@ -94,6 +106,7 @@ impl Kafka {
             now: Instant::ZERO,
             topics: Topics::default(),
             sessions: BTreeMap::new(),
+            throttles: BTreeMap::new(),
             peers: BTreeMap::new(),
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
@@ -125,9 +138,7 @@ impl Kafka {
     /// Appends records in one batch by the world's own hand; the first one's offset, or `None` if
     /// nobody leads the partition.
     pub fn produce(&mut self, now: Instant, name: &str, index: i32, values: &[&[u8]]) -> Option<i64> {
-        self.now = self.now.max(now);
-        let millis = i64::try_from(self.now.as_nanos() / 1_000_000).unwrap_or(i64::MAX);
-        let timestamp = self.config.unix_ms_at_origin.saturating_add(millis);
+        let timestamp = self.wall_clock(now);
         let mut builder = BatchBuilder::new(0);
         for (offset, value) in (0..).zip(values) {
             builder.record(NewRecord { offset, timestamp, value: Some(value), ..NewRecord::default() });
@@ -142,9 +153,9 @@ impl Kafka {
         self.topics.grow(name, partitions, self.config.replicas, &self.nodes.alive())
     }
 
-    /// Appends whole batches, whose offsets are counted from 0, by the world's own hand; the first
-    /// offset that was given, or `None` if they are broken or nobody leads the partition.
-    pub fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
+    fn append(&mut self, name: &str, index: i32, records: Bytes) -> Option<i64> {
+        let stamped = self.topics.get(name)?.stamped;
+        let records = if stamped { rewrite::stamped(records, self.wall_clock(self.now))? } else { records };
         let shard = self.shard_of(name, index);
         let partition = self.topics.partition_mut(name, index).filter(|one| one.leader.is_some())?;
         let epoch = partition.epoch;
@@ -166,7 +177,7 @@ impl Kafka {
     /// coordinate its groups.
     pub fn crash(&mut self, id: i32) {
         self.nodes.set_alive(id, false);
-        self.sessions.remove(&id);
+        self.forget_sessions(id);
         let theirs: Vec<PeerId> =
             self.peers.iter().filter(|(_, peer)| peer.node == id).map(|(id, _)| *id).collect();
         for peer in theirs {
@@ -193,7 +204,7 @@ impl Kafka {
         if let Some(partition) = self.topics.partition_mut(name, index) {
             let before: Vec<i64> = partition.log.offsets(0).collect();
             partition.log.truncate(end);
-            partition.epoch += 1;
+            partition.begin_epoch();
             let end = partition.log.end();
             let lost = before.into_iter().filter(|offset| *offset >= end);
             self.facts.extend(gone(shard, lost, Gone::Lost));
@@ -224,7 +235,8 @@ impl Kafka {
         let Some(partition) = partition.filter(|one| alive && one.replicas.contains(&id)) else { return false };
         let moved = partition.leader != Some(id);
         if moved {
-            (partition.leader, partition.epoch) = (Some(id), partition.epoch + 1);
+            partition.leader = Some(id);
+            partition.begin_epoch();
             self.rouse();
         }
         moved

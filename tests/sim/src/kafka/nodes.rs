@@ -2,7 +2,7 @@
 
 use tidegate_core::Endpoint;
 
-use super::Config;
+use super::{Config, Release};
 
 /// **Invariant:** broker `id` listens at endpoint `id - 1`.
 #[derive(Clone, Debug)]
@@ -10,6 +10,9 @@ pub(super) struct Nodes {
     host: String,
     port: u16,
     alive: Vec<bool>,
+    racks: Vec<String>,
+    /// What each runs, and what it will once it starts again.
+    releases: Vec<(Release, Release)>,
     endpoints: Vec<Endpoint>,
 }
 
@@ -21,6 +24,8 @@ impl Nodes {
             host: config.host.clone(),
             port: config.port,
             alive: vec![true; count.into()],
+            racks: config.racks.clone(),
+            releases: vec![(config.release, config.release); count.into()],
             endpoints: (0..count).map(endpoint).collect(),
         }
     }
@@ -37,6 +42,28 @@ impl Nodes {
         if let Some(place) = at(id).and_then(|at| self.alive.get_mut(at)) {
             *place = alive;
         }
+        if let Some((now, next)) = at(id).and_then(|at| self.releases.get_mut(at)) {
+            *now = *next;
+        }
+    }
+
+    /// What a broker runs.
+    pub(super) fn release(&self, id: i32) -> Release {
+        let known = at(id).and_then(|at| self.releases.get(at));
+        known.map_or_else(Release::default, |(now, _)| *now)
+    }
+
+    /// What it runs once it starts again.
+    pub(super) fn set_release(&mut self, id: i32, release: Release) {
+        if let Some((_, next)) = at(id).and_then(|at| self.releases.get_mut(at)) {
+            *next = release;
+        }
+    }
+
+    /// The rack that a broker stands in.
+    pub(super) fn rack(&self, id: i32) -> Option<String> {
+        let at = at(id)?.checked_rem(self.racks.len())?;
+        self.racks.get(at).filter(|rack| !rack.is_empty()).cloned()
     }
 
     /// The ids of those that are there.

@@ -1,10 +1,13 @@
 //! A connection: its bytes, and the request that it waits for.
 
+use std::time::Duration;
+
 use bytes::{Bytes, BytesMut};
 use tidegate_core::Instant;
 use tidegate_core::kafka::wire::{Request, split_frame, write_response};
 
-use super::fetch::Pending;
+use super::sessions::Pending;
+use super::throttle::HeldUp;
 
 /// What was asked, and how to answer.
 #[derive(Clone, Copy, Debug)]
@@ -45,6 +48,12 @@ pub(super) struct Peer {
     pub(super) broken: bool,
     /// The command to write was given.
     pub(super) write_said: bool,
+    /// For how long answers are held up now.
+    pub(super) held_up: Duration,
+    /// An answer was held up for so long, and the connection isn't muted for it yet.
+    pub(super) owed: Duration,
+    /// Until when nothing of it is read; the origin: it isn't muted.
+    pub(super) muted: Instant,
 }
 
 impl Peer {
@@ -56,11 +65,27 @@ impl Peer {
             parked: None,
             broken: false,
             write_said: false,
+            held_up: Duration::ZERO,
+            owed: Duration::ZERO,
+            muted: Instant::ZERO,
         }
     }
 
     /// Queues an answer. One that its version can't say ends the connection, as it does a broker's.
-    pub(super) fn answer<R: Request>(&mut self, head: Head, response: &R::Response) {
+    pub(super) fn answer<R: Request>(&mut self, head: Head, response: &R::Response)
+    where
+        R::Response: HeldUp,
+    {
+        if self.held_up > Duration::ZERO {
+            let mut response = response.clone();
+            response.say_held_up(i32::try_from(self.held_up.as_millis()).unwrap_or(i32::MAX));
+            self.owed = self.owed.max(self.held_up);
+            return self.write::<R>(head, &response);
+        }
+        self.write::<R>(head, response);
+    }
+
+    fn write<R: Request>(&mut self, head: Head, response: &R::Response) {
         let before = self.outgoing.len();
         if write_response::<R>(&mut self.outgoing, head.correlation, head.version, response).is_err() {
             self.outgoing.truncate(before);
@@ -68,9 +93,19 @@ impl Peer {
         }
     }
 
+    /// Mutes the connection for what was held up, or ends that.
+    pub(super) fn mute(&mut self, now: Instant) {
+        if self.muted <= now {
+            self.muted = Instant::ZERO;
+        }
+        if self.owed > Duration::ZERO {
+            self.muted = self.muted.max(now + std::mem::take(&mut self.owed));
+        }
+    }
+
     /// The next whole request, if it may be looked at now.
-    pub(super) fn next_frame(&mut self) -> Option<Bytes> {
-        if self.broken || self.parked.is_some() {
+    pub(super) fn next_frame(&mut self, now: Instant) -> Option<Bytes> {
+        if self.broken || self.parked.is_some() || self.muted > now {
             return None;
         }
         let frame = split_frame(&mut self.incoming, FRAME_MAX);

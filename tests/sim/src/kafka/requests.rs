@@ -10,7 +10,7 @@ use tidegate_core::kafka::wire::{
     CreateTopicsRequest, CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest,
     FetchResponse, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
     ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsResponse, ListOffsetsResponsePartition,
-    ListOffsetsResponseTopic, Message, MetadataRequest, MetadataResponse, MetadataResponseBroker,
+    ListOffsetsResponseTopic, MetadataRequest, MetadataResponse, MetadataResponseBroker,
     MetadataResponsePartition, MetadataResponseTopic, OffsetCommitRequest, OffsetFetchRequest,
     OffsetForLeaderEpochRequest, OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochResponse,
     OffsetForLeaderEpochResponseEpochEndOffset, OffsetForLeaderEpochResponseTopic, ProduceRequest,
@@ -19,8 +19,11 @@ use tidegate_core::kafka::wire::{
 };
 
 use super::Kafka;
+use super::fetch::Reading;
 use super::outcome::Outcome;
 use super::peer::{Head, Parked};
+use super::sessions::Sessions;
+use super::throttle::HeldUp;
 use crate::broker::{Fact, PeerId};
 
 /// What is answered, and in which versions.
@@ -55,10 +58,10 @@ impl Kafka {
         let (key, version) = (header.request_api_key, header.request_api_version);
         let head = Head { correlation: header.correlation_id, version };
         if key == ApiVersionsRequest::KEY {
-            self.on_api_versions(peer, head);
+            self.on_api_versions(peer, node, head);
             return true;
         }
-        if !APIS.iter().any(|(api, versions)| *api == key && versions.contains(&version)) {
+        if !self.versions(node).any(|(api, versions)| api == key && versions.contains(&version)) {
             return false;
         }
         match key {
@@ -92,7 +95,7 @@ impl Kafka {
         answer: impl FnOnce(&mut Self, R) -> R::Response,
     ) -> bool
     where
-        R::Response: Outcome,
+        R::Response: Outcome + HeldUp,
     {
         let Ok((_, request)) = read_request::<R>(frame) else { return false };
         let response = answer(self, request);
@@ -103,7 +106,7 @@ impl Kafka {
     /// Answers, and tells that it did.
     pub(super) fn reply<R: Request>(&mut self, id: PeerId, head: Head, response: &R::Response)
     where
-        R::Response: Outcome,
+        R::Response: Outcome + HeldUp,
     {
         if let Some(peer) = self.peers.get_mut(&id) {
             peer.answer::<R>(head, response);
@@ -119,17 +122,25 @@ impl Kafka {
         }
     }
 
-    fn on_api_versions(&mut self, peer: PeerId, head: Head) {
-        let api_keys = APIS.iter().map(|(api_key, versions)| ApiVersionsResponseApiVersion {
-            api_key: *api_key,
+    /// What a broker answers, and in which versions.
+    fn versions(&self, node: i32) -> impl Iterator<Item = (i16, RangeInclusive<i16>)> + use<> {
+        let release = self.nodes.release(node);
+        APIS.iter().filter_map(move |(key, all)| Some((*key, release.versions(*key, all)?)))
+    }
+
+    fn on_api_versions(&mut self, peer: PeerId, node: i32, head: Head) {
+        let api_keys = self.versions(node).map(|(api_key, versions)| ApiVersionsResponseApiVersion {
+            api_key,
             min_version: *versions.start(),
             max_version: *versions.end(),
         });
         let mut response = ApiVersionsResponse { api_keys: api_keys.collect(), ..Default::default() };
         let mut head = head;
-        if !ApiVersionsRequest::VERSIONS.contains(&head.version) {
-            // In version 0, whatever was asked (KIP-511).
+        let own = response.api_keys.iter().find(|api| api.api_key == ApiVersionsRequest::KEY).cloned();
+        if !own.iter().any(|own| (own.min_version..=own.max_version).contains(&head.version)) {
+            // In version 0, whatever was asked, and with nothing but what it could be (KIP-511).
             (head.version, response.error_code) = (0, ErrorCode::UNSUPPORTED_VERSION.0);
+            response.api_keys = own.into_iter().collect();
         }
         self.reply::<ApiVersionsRequest>(peer, head, &response);
     }
@@ -137,7 +148,7 @@ impl Kafka {
     fn metadata(&mut self, request: &MetadataRequest, version: i16) -> MetadataResponse {
         let broker = |id: i32| {
             let (host, port) = self.nodes.address(id)?;
-            Some(MetadataResponseBroker { node_id: id, host, port, rack: None })
+            Some(MetadataResponseBroker { node_id: id, host, port, rack: self.nodes.rack(id) })
         };
         let brokers = self.nodes.all().into_iter().filter_map(broker).collect();
         // An empty list is all topics in version 0 only.
@@ -180,6 +191,7 @@ impl Kafka {
         let partitions = self.topics.get(&known).map(|topic| {
             let all = (0..).zip(&topic.partitions).map(|(partition_index, partition)| {
                 let alive = |id: &&i32| self.nodes.is_alive(**id);
+                let in_sync = |id: &&i32| alive(id) && partition.is_in_sync(**id);
                 let none = ErrorCode::LEADER_NOT_AVAILABLE.0;
                 MetadataResponsePartition {
                     error_code: if partition.leader.is_none() { none } else { 0 },
@@ -187,7 +199,7 @@ impl Kafka {
                     leader_id: partition.leader.unwrap_or(-1),
                     leader_epoch: partition.epoch,
                     replica_nodes: partition.replicas.clone(),
-                    isr_nodes: partition.replicas.iter().filter(alive).copied().collect(),
+                    isr_nodes: partition.replicas.iter().filter(in_sync).copied().collect(),
                     offline_replicas: partition.replicas.iter().filter(|id| !alive(id)).copied().collect(),
                 }
             });
@@ -213,6 +225,9 @@ impl Kafka {
             };
             if error == ErrorCode::NONE && !request.validate_only {
                 self.create_topic(&topic.name, count);
+                let kind = topic.configs.iter().find(|config| config.name == "message.timestamp.type");
+                let stamped = kind.and_then(|config| config.value.as_deref()) == Some("LogAppendTime");
+                self.stamp_on_append(&topic.name, stamped);
             }
             topics.push(CreateTopicsResponseTopic {
                 name: topic.name.clone(),
@@ -239,7 +254,12 @@ impl Kafka {
                 let name = known.as_deref().unwrap_or_default();
                 let mut answer = ProduceResponsePartition { index: data.index, ..Default::default() };
                 match self.write(node, name, data.index, data.records.unwrap_or_default()) {
-                    Ok((base, start)) => (answer.base_offset, answer.log_start_offset) = (base, start),
+                    Ok((base, start)) => {
+                        (answer.base_offset, answer.log_start_offset) = (base, start);
+                        if self.topics.get(name).is_some_and(|topic| topic.stamped) {
+                            answer.log_append_time_ms = self.wall_clock(self.now);
+                        }
+                    }
                     Err(error) => (answer.error_code, answer.base_offset) = (error.0, -1),
                 }
                 partition_responses.push(answer);
@@ -265,8 +285,7 @@ impl Kafka {
         let Ok((_, request)) = read_request::<FetchRequest>(frame) else { return false };
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let until = self.now + wait;
-        let most = self.config.sessions;
-        match self.sessions.entry(node).or_default().take(request, head.version, most) {
+        match self.sessions.entry(node).or_default().take(self.now, request, head.version) {
             Ok(pending) => {
                 if let Some(peer) = self.peers.get_mut(&peer) {
                     peer.parked = Some(Parked::Fetch { head, pending, until });
@@ -285,12 +304,18 @@ impl Kafka {
         let Some(peer) = self.peers.get_mut(&id) else { return };
         let Some(Parked::Fetch { head, pending, until }) = &peer.parked else { return };
         let sessions = self.sessions.entry(peer.node).or_default();
-        let (response, bytes) = sessions.answer(pending, peer.node, &self.topics, &self.nodes);
+        let reading = Reading { node: peer.node, topics: &self.topics, nodes: &self.nodes, pending };
+        let (mut response, bytes) = reading.answer(sessions);
         let waits = bytes.is_some_and(|bytes| bytes < pending.least.max(1));
         if waits && *until > self.now {
             return;
         }
-        sessions.handle_answered(pending, &response);
+        if peer.held_up > Duration::ZERO {
+            let session_id = Sessions::number(pending);
+            response = FetchResponse { session_id, ..FetchResponse::default() };
+        } else {
+            sessions.handle_answered(self.now, pending, &self.config, &mut response);
+        }
         let head = *head;
         peer.parked = None;
         self.reply::<FetchRequest>(id, head, &response);
@@ -301,15 +326,27 @@ impl Kafka {
         let one = |name: &str, asked: &ListOffsetsRequestPartition| {
             let partition_index = asked.partition_index;
             let answer = ListOffsetsResponsePartition { partition_index, ..Default::default() };
-            let log = match self.topics.led(node, name, partition_index, asked.current_leader_epoch) {
-                Ok(partition) => &partition.log,
-                Err(error) => return ListOffsetsResponsePartition { error_code: error.0, ..answer },
+            let refused = |error: ErrorCode| ListOffsetsResponsePartition { error_code: error.0, ..answer };
+            let partition = match self.topics.led(node, name, partition_index, asked.current_leader_epoch) {
+                Ok(partition) => partition,
+                Err(error) => return refused(error),
             };
-            let (offset, timestamp) = match asked.timestamp {
-                LATEST => (log.readable(committed), -1),
-                EARLIEST => (log.start(), -1),
-                MAX_TIMESTAMP => log.latest_time().unwrap_or((-1, -1)),
-                time => log.find_time(time, committed).unwrap_or((-1, -1)),
+            let log = &partition.log;
+            let until = log.readable(committed).min(partition.watermark_at(node));
+            let found = match asked.timestamp {
+                LATEST => Some((until, -1)).filter(|_| !partition.is_behind(node)),
+                EARLIEST => Some((log.start(), -1)),
+                MAX_TIMESTAMP => Some(log.latest_time().unwrap_or((-1, -1))),
+                time => {
+                    let found = log.find_time(time, committed).filter(|(offset, _)| *offset < until);
+                    found.or((!partition.is_behind(node)).then_some((-1, -1)))
+                }
+            };
+            let Some((offset, timestamp)) = found else {
+                let told = version >= NOT_AVAILABLE_SINCE;
+                let error =
+                    if told { ErrorCode::OFFSET_NOT_AVAILABLE } else { ErrorCode::LEADER_NOT_AVAILABLE };
+                return refused(error);
             };
             let leader_epoch = if offset < 0 || version < 4 { -1 } else { log.epoch_of(offset) };
             ListOffsetsResponsePartition { offset, timestamp, leader_epoch, ..answer }
@@ -342,5 +379,7 @@ impl Kafka {
     }
 }
 
+/// The first version of ListOffsets with `OFFSET_NOT_AVAILABLE` (KIP-207).
+const NOT_AVAILABLE_SINCE: i16 = 5;
 /// Partitions of one topic at most.
 const PARTITIONS_MAX: i32 = 10_000;

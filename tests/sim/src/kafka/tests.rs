@@ -1,5 +1,8 @@
 #![allow(clippy::unwrap_used, reason = "in tests a panic with its line is the report")]
 
+mod edges;
+mod logs;
+
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -119,21 +122,6 @@ fn a_fetch_waits_for_records_and_no_longer_than_it_said() {
     client.pass(1);
     assert_eq!(client.answer::<FetchRequest>(18).unwrap().responses, vec![]);
     assert_eq!(client.kafka.check(), Ok(()));
-}
-
-#[test]
-fn sessions_are_counted_and_forgotten_oldest_first() {
-    let mut client = Client::new(Config { sessions: 1, ..Config::default() });
-    client.kafka.create_topic("orders", 1);
-    client.kafka.produce(NOW, "orders", 0, &[b"a"]).unwrap();
-    let request = fetch(&client.kafka, 0);
-    let first = client.ask(18, &request).session_id;
-    let out_of_turn = FetchRequest { session_id: first, session_epoch: 2, ..request.clone() };
-    assert_eq!(client.ask(18, &out_of_turn).error_code, ErrorCode::INVALID_FETCH_SESSION_EPOCH.0);
-    let second = client.ask(18, &request).session_id;
-    assert_ne!(first, second);
-    let gone = FetchRequest { session_id: first, session_epoch: 1, ..request };
-    assert_eq!(client.ask(18, &gone).error_code, ErrorCode::FETCH_SESSION_ID_NOT_FOUND.0);
 }
 
 #[test]

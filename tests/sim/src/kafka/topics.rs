@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use tidegate_core::kafka::wire::{ErrorCode, Uuid};
 
 use super::log::Log;
+use super::racks::Held;
 
 /// A topic's partition, by name.
 pub(super) type Place = (String, i32);
@@ -17,15 +18,26 @@ pub(super) struct Partition {
     /// `None` while none of the replicas is there.
     pub(super) leader: Option<i32>,
     pub(super) epoch: i32,
+    /// The log's end when its leader was elected.
+    pub(super) epoch_start: i64,
+    /// Replicas that are held back.
+    pub(super) held: BTreeMap<i32, Held>,
 }
 
 impl Partition {
+    /// Whoever leads now does so in a new epoch.
+    pub(super) fn begin_epoch(&mut self) {
+        (self.epoch, self.epoch_start) = (self.epoch + 1, self.log.end());
+    }
+
     /// An empty one; they are led in turn by those who are there.
     fn new(index: usize, replicas: usize, nodes: &[i32]) -> Self {
         let replicas = replicas.clamp(1, nodes.len().max(1));
         let first = index % nodes.len().max(1);
         let replicas: Vec<i32> = nodes.iter().cycle().skip(first).take(replicas).copied().collect();
-        Self { log: Log::default(), leader: replicas.first().copied(), replicas, epoch: 0 }
+        let leader = replicas.first().copied();
+        let (epoch, epoch_start, held) = (0, 0, BTreeMap::new());
+        Self { log: Log::default(), leader, replicas, epoch, epoch_start, held }
     }
 }
 
@@ -34,6 +46,8 @@ impl Partition {
 pub(super) struct Topic {
     pub(super) id: Uuid,
     pub(super) partitions: Vec<Partition>,
+    /// Its batches are stamped when they are appended (`message.timestamp.type`).
+    pub(super) stamped: bool,
 }
 
 /// All topics.
@@ -72,7 +86,7 @@ impl Topics {
         self.changes += 1;
         let count = usize::try_from(partitions).unwrap_or(1).max(1);
         let partitions = (0..count).map(|index| Partition::new(index, replicas, nodes)).collect();
-        let topic = Topic { id, partitions };
+        let topic = Topic { id, partitions, stamped: false };
         self.by_id.insert(topic.id, name.to_owned());
         self.by_name.insert(name.to_owned(), topic);
         true
@@ -107,6 +121,12 @@ impl Topics {
         gone.is_some_and(|topic| self.by_id.remove(&topic.id).is_some())
     }
 
+    /// False: there is none of this name.
+    pub(super) fn set_stamped(&mut self, name: &str, stamped: bool) -> bool {
+        let topic = self.by_name.get_mut(name);
+        topic.map(|topic| topic.stamped = stamped).is_some()
+    }
+
     pub(super) fn names(&self) -> impl Iterator<Item = &String> {
         self.by_name.keys()
     }
@@ -137,16 +157,30 @@ impl Topics {
 
     /// The partition, if this node leads it in this epoch (-1: whichever).
     pub(super) fn led(&self, node: i32, name: &str, index: i32, epoch: i32) -> Result<&Partition, ErrorCode> {
+        let partition = self.hosted(node, name, index, epoch)?;
+        let leads = partition.leader == Some(node);
+        leads.then_some(partition).ok_or(ErrorCode::NOT_LEADER_OR_FOLLOWER)
+    }
+
+    /// The partition, if this node has a replica of it, in this epoch (-1: whichever). A broker looks
+    /// at the epoch before it looks at who leads.
+    pub(super) fn hosted(
+        &self,
+        node: i32,
+        name: &str,
+        index: i32,
+        epoch: i32,
+    ) -> Result<&Partition, ErrorCode> {
         let partition = self.partition(name, index).ok_or(ErrorCode::UNKNOWN_TOPIC_OR_PARTITION)?;
         match epoch {
-            _ if partition.leader != Some(node) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
+            _ if !partition.replicas.contains(&node) => Err(ErrorCode::NOT_LEADER_OR_FOLLOWER),
             0.. if epoch < partition.epoch => Err(ErrorCode::FENCED_LEADER_EPOCH),
             0.. if epoch > partition.epoch => Err(ErrorCode::UNKNOWN_LEADER_EPOCH),
             _ => Ok(partition),
         }
     }
 
-    /// A node is gone, or there again: who is left leads. The places whose leader changed.
+    /// A node is gone, or there again: who is left and has all of it leads. The places whose leader changed.
     pub(super) fn elect(&mut self, alive: &[i32]) -> Vec<Place> {
         let mut moved = Vec::new();
         for (name, topic) in &mut self.by_name {
@@ -154,11 +188,13 @@ impl Topics {
                 if partition.leader.is_some_and(|leader| alive.contains(&leader)) {
                     continue;
                 }
-                let leader = partition.replicas.iter().copied().find(|replica| alive.contains(replica));
+                let fit = |replica: &i32| alive.contains(replica) && partition.is_in_sync(*replica);
+                let leader = partition.replicas.iter().copied().find(fit);
                 if leader == partition.leader {
                     continue;
                 }
-                (partition.leader, partition.epoch) = (leader, partition.epoch + 1);
+                partition.leader = leader;
+                partition.begin_epoch();
                 moved.push((name.clone(), index));
             }
         }

@@ -74,6 +74,7 @@ impl Oracle {
             | Fact::Decided { .. }
             | Fact::Trimmed { .. }
             | Fact::Cut { .. }
+            | Fact::HeldBack { .. }
             | Fact::Grown { .. } => self.on_fact_of_offsets(fact),
         }
     }

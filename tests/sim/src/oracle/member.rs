@@ -89,6 +89,8 @@ pub(super) struct Who {
     pub(super) shards: Vec<Seen>,
     refusals: Bucket,
     connects: Bucket,
+    /// Questions about where things are.
+    looks: Bucket,
     pub(super) delivered: u64,
     pub(super) again: u64,
 }
@@ -106,6 +108,8 @@ impl Who {
 
 /// Refused commands of one member, a second, for each of its streams.
 const REFUSALS_MAX: u64 = 60;
+/// Questions of one member about where things are, a second: metadata, coordinators.
+const LOOKS_MAX: u64 = 20;
 /// Connects of one member, a second: two connections, each at once and then slower.
 const CONNECTS_MAX: u64 = 30;
 
@@ -140,6 +144,7 @@ impl Oracle {
             shards: vec![Seen::default(); self.shards.len()],
             refusals: Bucket::default(),
             connects: Bucket::default(),
+            looks: Bucket::default(),
             delivered: 0,
             again: 0,
         });
@@ -457,9 +462,18 @@ impl Oracle {
 
     pub(super) fn on_command(&mut self, peer: PeerId, name: &'static str, refused: Option<&'static str>) {
         let Some(Some(run)) = self.peers.get(peer.0 as usize).copied() else { return };
-        let Some(refused) = refused else { return };
-        self.sometimes.saw(refused);
         let now = self.now;
+        if self.frontiers.is_some() && matches!(name, "Metadata" | "FindCoordinator") {
+            let who = self.runs.get_mut(run.0 as usize);
+            if who.is_some_and(|who| !who.looks.add(now, LOOKS_MAX)) {
+                self.accuse("G12", || format!("more than {LOOKS_MAX} requests in a second, {name} last"));
+            }
+        }
+        let Some(refused) = refused else { return };
+        match self.frontiers {
+            Some(_) => self.sometimes.saw_refused(name, refused),
+            None => self.sometimes.saw(refused),
+        }
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         who.walks.clear();
         let most = REFUSALS_MAX * self.streams;

@@ -45,6 +45,8 @@ pub struct KafkaBackend {
     habits: Habits,
     random: Random,
     heals: Vec<Undo>,
+    /// What brokers may run.
+    releases: Vec<Release>,
 }
 
 impl KafkaBackend {
@@ -61,6 +63,8 @@ impl Fresh for KafkaBackend {
 
     fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self {
         let ms = Duration::from_millis;
+        let releases = options::releases(swarm);
+        let racks = swarm.roles.iter().any(|role| role.options.kafka.rack.is_some());
         let nodes = [1, 2, 3, 3][tape.below(4) as usize];
         let mut kafka = Kafka::new(Config {
             nodes,
@@ -70,7 +74,8 @@ impl Fresh for KafkaBackend {
             coordinator_load: ms([0, 0, 300][tape.below(3) as usize]),
             initial_rebalance_delay: ms([0, 0, 500][tape.below(3) as usize]),
             session_timeout_min: ms(1_000),
-            release: [Release::V4_3, Release::V4_2][tape.below(2) as usize],
+            racks: if racks { vec!["east".into(), "west".into()] } else { Vec::new() },
+            release: tape.pick(&releases).copied().unwrap_or_default(),
             consumer_groups: ConsumerGroups {
                 session_timeout: ms([6_000, 12_000, 3_000][tape.below(3) as usize]),
                 heartbeat_interval: ms([1_000, 500][tape.below(2) as usize]),
@@ -95,6 +100,7 @@ impl Fresh for KafkaBackend {
             habits: Habits::draw(tape),
             random: Random::new(tape.below(1 << 32)),
             heals: Vec::new(),
+            releases,
         }
     }
 }

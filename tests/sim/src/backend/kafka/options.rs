@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tidegate_core::{AssignorKind, ConsumerMode, GroupProtocol, Isolation, KafkaOptions, Reset};
 
+use crate::kafka::Release;
 use crate::swarm::{Role, Swarm};
 use crate::tape::Tape;
 
@@ -12,12 +13,20 @@ pub(super) fn refine(swarm: &mut Swarm, tape: &mut Tape) {
     for (_, partitions) in &mut swarm.streams {
         *partitions = [1, 1, 2, 3, 4, 6][tape.below(6) as usize];
     }
-    if std::env::var("KREAL").is_ok() { // XXX
-        swarm.roles.truncate(1);
-        for role in &mut swarm.roles { role.mode = ConsumerMode::RealTime; role.options.mode = ConsumerMode::RealTime; }
-    }
     for role in &mut swarm.roles {
         refine_role(role, tape);
+    }
+}
+
+/// What brokers may run: old ones where nobody needs what is new (KIP-848), and one rule about
+/// commits where somebody does.
+pub(super) fn releases(swarm: &Swarm) -> Vec<Release> {
+    let classic = |role: &Role| {
+        role.mode != ConsumerMode::LoadBalanced || role.options.kafka.protocol == GroupProtocol::Classic
+    };
+    match swarm.roles.iter().all(classic) {
+        true => vec![Release::V4_3, Release::V4_2, Release::V3_7, Release::V2_8],
+        false => vec![Release::V4_3, Release::V4_2],
     }
 }
 
@@ -54,6 +63,9 @@ fn refine_role(role: &mut Role, tape: &mut Tape) {
     if role.mode == ConsumerMode::LoadBalanced && tape.chance(2_000) {
         // Named by the world, each member another.
         (role.named, kafka.instance) = (true, Some("static".into()));
+    }
+    if tape.chance(3_000) {
+        kafka.rack = Some(["west", "east", "elsewhere"][tape.below(3) as usize].into());
     }
     if tape.chance(500) {
         kafka.commit_metadata = Some("from the simulator".into());

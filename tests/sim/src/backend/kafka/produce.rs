@@ -136,14 +136,14 @@ impl KafkaBackend {
         if self.habits.log_append_time {
             builder.log_append_time(millis);
         }
-        let base = self.append(shard, builder.build().ok()?.into())?;
+        let base = self.append(now, shard, builder.build().ok()?.into())?;
         self.writers.get_mut(shard)?.count += count as u32;
         Some(offsets.into_iter().map(|offset| base + offset).collect())
     }
 
-    fn append(&mut self, shard: usize, batch: Bytes) -> Option<i64> {
+    fn append(&mut self, now: Instant, shard: usize, batch: Bytes) -> Option<i64> {
         let (topic, index) = self.places.get(shard)?;
-        self.kafka.append(topic, *index, batch)
+        self.kafka.produce_batches(now, topic, *index, batch)
     }
 
     fn note_undecided(&mut self, shard: usize, producer: i64, offsets: Vec<i64>) {
@@ -165,7 +165,7 @@ impl KafkaBackend {
             let marker = if aborted { Marker::Abort } else { Marker::Commit };
             let millis = (UNIX_MS_AT_ORIGIN + now.as_nanos() / 1_000_000) as i64;
             let batch = BatchBuilder::marker(0, producer, 0, millis, marker).build();
-            let Some(base) = batch.ok().and_then(|batch| self.append(shard, batch.into())) else { return };
+            let Some(base) = batch.ok().and_then(|batch| self.append(now, shard, batch.into())) else { return };
             let told = offsets.into_iter().map(|offset| Fact::Decided {
                 shard: shard as u32,
                 seq: seq_of(offset),

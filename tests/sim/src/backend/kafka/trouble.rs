@@ -20,6 +20,12 @@ pub(super) const FAULTS: &[&str] = &[
     "transactions end",
     "coordinator moved",
     "coordinator loads",
+    "compaction",
+    "fetch sessions forgotten",
+    "throttled",
+    "watermark held back",
+    "follower held back",
+    "rolling upgrade",
 ];
 
 /// Groups as the world calls them: the load-balanced one, and resumable ones.
@@ -29,6 +35,9 @@ const GROUPS: [&str; 3] = ["group-0", "n0", "m0"];
 #[derive(Clone, Debug)]
 pub(super) enum Undo {
     Restart { id: i32 },
+    Watermark { topic: String, index: i32, id: i32 },
+    Follower { topic: String, index: i32, id: i32 },
+    Throttle { id: i32 },
 }
 
 impl KafkaBackend {
@@ -37,9 +46,12 @@ impl KafkaBackend {
         Some(Outage { heal: Some(Heal(self.heals.len() as u64 - 1)), text })
     }
 
-    pub(super) fn undo(&mut self, _: Instant, undo: &Undo) {
+    pub(super) fn undo(&mut self, now: Instant, undo: &Undo) {
         match undo {
             Undo::Restart { id } => self.kafka.restart(*id),
+            Undo::Watermark { topic, index, id } => self.kafka.hold_watermark(topic, *index, *id, None),
+            Undo::Follower { topic, index, id } => self.kafka.hold_follower(topic, *index, *id, None),
+            Undo::Throttle { id } => self.kafka.throttle(now, *id, Duration::ZERO, Duration::ZERO),
         }
     }
 
@@ -119,6 +131,50 @@ impl KafkaBackend {
                 let takes = Duration::from_millis(tape.within(1, 5_000));
                 self.kafka.reload_coordinator(group, takes);
                 done(true, format!("the coordinator of {group} loads for {takes:?}"))
+            }
+            "compaction" => {
+                let (start, end) = self.trimmable(shard)?;
+                let share = tape.within(1, 9_000);
+                let gone: Vec<bool> = (start..end).map(|_| self.random.below(10_000) < share).collect();
+                let is_gone = |offset: i64| {
+                    usize::try_from(offset - start).ok().and_then(|at| gone.get(at)).copied().unwrap_or(false)
+                };
+                self.kafka.compact(&topic, index, is_gone);
+                done(end > start, format!("{name} is compacted"))
+            }
+            "fetch sessions forgotten" => {
+                let id = tape.within(1, self.nodes as u64) as i32;
+                self.kafka.forget_sessions(id);
+                done(true, format!("broker {id} forgets its fetch sessions"))
+            }
+            "throttled" => {
+                let id = tape.within(1, self.nodes as u64) as i32;
+                let each = Duration::from_millis(tape.within(1, 400));
+                self.kafka.throttle(now, id, each, Duration::from_secs(3_600));
+                self.later(Undo::Throttle { id }, format!("broker {id} holds up answers for {each:?}"))
+            }
+            "watermark held back" => {
+                let (start, end) = self.kafka.range(&topic, index)?;
+                let id = tape.within(1, self.nodes as u64) as i32;
+                let least = tape.within(start as u64, end as u64) as i64;
+                self.kafka.hold_watermark(&topic, index, id, Some(least));
+                self.kafka.facts().push(Fact::HeldBack { shard: shard as u32 });
+                self.later(Undo::Watermark { topic, index, id }, format!("{name} ends at {least} for {id}"))
+            }
+            "follower held back" => {
+                let (start, end) = self.kafka.range(&topic, index)?;
+                let id = tape.within(1, self.nodes as u64) as i32;
+                let least = tape.within(start as u64, end as u64) as i64;
+                self.kafka.hold_follower(&topic, index, id, Some(least));
+                self.kafka.facts().push(Fact::HeldBack { shard: shard as u32 });
+                self.later(Undo::Follower { topic, index, id }, format!("{name} at {id} lags at {least}"))
+            }
+            "rolling upgrade" => {
+                let id = tape.within(1, self.nodes as u64) as i32;
+                let release = *tape.pick(&self.releases)?;
+                self.kafka.set_release(id, release);
+                self.kafka.crash(id);
+                self.later(Undo::Restart { id }, format!("broker {id} stops, to be {release}"))
             }
             _ => None,
         }

@@ -85,7 +85,7 @@ impl Oracle {
                 Some(last) => skips(last)
                     .filter(|skipped| *skipped != at && earliest)
                     .map(|skipped| ("K10", format!("without {} before it", self.name_of(shard, skipped)))),
-                None if begin.goes_on || place.grown => None,
+                None if begin.goes_on || place.end_is_vague => None,
                 None if latest && at < begin.end && place.cuts == 0 => {
                     Some(("K10", "though it reads what comes from now on".into()))
                 }

@@ -47,11 +47,42 @@ impl Oracle {
             let log = self.shards.get(shard as usize).map(|log| log.name()).unwrap_or_default();
             self.accuse("K2", || format!("{name} committed {log} up to {offset} {wrong}"));
         }
+        // Of a log that was cut: as far as it is true.
+        let true_up_to = self.true_up_to(run, shard, offset);
         if let Some(column) = self.frontiers.as_mut().and_then(|all| all.column_mut(role, shard)) {
             column.history.push(Some(offset));
-            column.adrift = false;
+            column.adrift = true_up_to < offset;
+            if true_up_to < offset {
+                column.was_adrift = true;
+                column.history.push(Some(true_up_to));
+            }
         }
         self.sometimes.saw("committed");
+    }
+
+    /// A run that read behind where the log was cut, and hasn't found out, commits what is no more,
+    /// and passes what is there instead: what came before, and what it got of that.
+    fn true_up_to(&mut self, run: Run, shard: u32, offset: u64) -> u64 {
+        let Some(place) = self.frontiers.as_ref().and_then(|all| all.places.get(shard as usize)) else {
+            return offset;
+        };
+        let (cuts, cut_at) = (place.cuts, place.cut_at);
+        let Some(log) = self.shards.get(shard as usize).filter(|_| cuts > 0) else { return offset };
+        let end = (0..log.len()).rev().find(|at| !log.is_gone(*at)).map_or(0, |at| log.seq(at).low() + 1);
+        let end = end.max(cut_at);
+        self.unread_by(run, shard, offset).map_or(offset, |(first, _)| first).min(end.max(1)).min(offset)
+    }
+
+    /// What was appended in place of what this run had read: the first position, and the places.
+    fn unread_by(&self, run: Run, shard: u32, offset: u64) -> Option<(u64, Vec<usize>)> {
+        let frontiers = self.frontiers.as_ref()?;
+        let log = self.shards.get(shard as usize)?;
+        let (last, _) = frontiers.reading(run, shard)?.last?;
+        let read = log.seq(last);
+        let places: Vec<usize> = (last + 1..log.len())
+            .filter(|at| log.seq(*at) <= read && log.seq(*at).low() < offset && !log.is_gone(*at))
+            .collect();
+        Some((log.seq(*places.first()?).low(), places))
     }
 
     /// What a commit passes that no application is done with.
@@ -62,6 +93,9 @@ impl Oracle {
         else {
             return None;
         };
+        for at in self.unread_by(run, shard, to).map(|(_, places)| places).unwrap_or_default() {
+            self.give_up(role, shard, at, at + 1);
+        }
         let (from, to) = (self.place_from(shard, from), self.place_from(shard, to));
         if adrift && !earliest {
             self.give_up(role, shard, from, to);

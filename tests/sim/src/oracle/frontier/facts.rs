@@ -53,10 +53,10 @@ impl Oracle {
             Fact::Decided { shard, seq, aborted } => self.on_transaction(*shard, *seq, Some(*aborted)),
             Fact::Trimmed { shard, start } => self.on_range(*shard, Some(*start), None),
             Fact::Cut { shard, end } => self.on_range(*shard, None, Some(*end)),
-            Fact::Grown { shard } => {
+            Fact::Grown { shard } | Fact::HeldBack { shard } => {
                 let places = self.frontiers.as_mut().map(|all| &mut all.places);
                 if let Some(place) = places.and_then(|places| places.get_mut(*shard as usize)) {
-                    place.grown = true;
+                    place.end_is_vague = true;
                 }
             }
             _ => {}
@@ -90,6 +90,7 @@ impl Oracle {
         if let Some(place) = frontiers.places.get_mut(shard as usize) {
             place.start = place.start.max(start.map_or(0, SeqNo::low));
             place.cuts += u32::from(end.is_some());
+            place.cut_at = end.map_or(place.cut_at, SeqNo::low);
         }
         for column in frontiers.columns.iter_mut().filter_map(|columns| columns.get_mut(shard as usize)) {
             let Some(committed) = column.committed() else { continue };

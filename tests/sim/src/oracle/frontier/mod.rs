@@ -127,8 +127,11 @@ struct Place {
     start: u64,
     /// How often its end was lost.
     cuts: u32,
-    /// It was not there at first.
-    grown: bool,
+    /// Where it was cut last.
+    cut_at: u64,
+    /// It was not there at first, or readers may not see all of it: what the end is hangs on whom
+    /// one asks.
+    end_is_vague: bool,
 }
 
 /// See the [module](self).
@@ -376,6 +379,10 @@ impl Oracle {
             );
         }
         let column = frontiers.column(role, shard)?;
+        if column.adrift && !self.roles.get(role)?.rules.earliest {
+            // Whatever is there may be passed over.
+            return None;
+        }
         let from = self.place_from(shard, column.committed().unwrap_or(0));
         let at = self.first_that_counts(role, shard, from, log.len())?;
         let owners: Vec<_> = column.owners.keys().collect();

@@ -48,8 +48,8 @@ use tidegate_core::kafka::wire::{
 };
 
 use crate::broker::Lost;
-use crate::kafka::config::{ConsumerGroups, Release};
 use crate::kafka::topics::Topics;
+use crate::kafka::{ConsumerGroups, Release};
 use member::{Deadline, Member, State};
 use patterns::Resolved;
 pub(in crate::kafka) use request::refusal;
@@ -104,8 +104,8 @@ impl ConsumerGroup {
     pub(in crate::kafka) fn new(release: Release) -> Self {
         // Since 4.3 a group begins at epoch 1, whose target is empty.
         let first = match release {
-            Release::V4_2 => 0,
             Release::V4_3 => 1,
+            _ => 0,
         };
         Self {
             release,
@@ -175,7 +175,7 @@ impl ConsumerGroup {
         // Who gives its pattern up is done with it at once; who has a new one waits for its topics.
         let pattern_settled = resolved || (pattern_changed && member.pattern.is_empty());
         self.take_place(&before, &mut member);
-        let is_first = self.release == Release::V4_2 && self.epoch == 0;
+        let is_first = self.release < Release::V4_3 && self.epoch == 0;
         let bump = is_first || names_changed || pattern_settled;
         let looks = bump || self.looked_at != Some(topics.changes());
         if looks {

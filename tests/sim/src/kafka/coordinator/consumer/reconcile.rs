@@ -10,7 +10,7 @@ use tidegate_core::kafka::wire::{ConsumerGroupHeartbeatRequest as Request, Uuid}
 
 use super::member::{Member, State};
 use super::{ConsumerGroup, Spot};
-use crate::kafka::config::Release;
+use crate::kafka::Release;
 use crate::kafka::topics::Topics;
 
 impl ConsumerGroup {

@@ -3,7 +3,7 @@
 use tidegate_core::kafka::wire::ErrorCode;
 
 use super::{ConsumerGroup, Spot};
-use crate::kafka::config::Release;
+use crate::kafka::Release;
 
 /// Before it, commits carry no member epoch.
 const FIRST_WITH_EPOCH: i16 = 9;
@@ -33,7 +33,7 @@ impl ConsumerGroup {
         if epoch == member.epoch {
             return Ok(());
         }
-        if epoch > member.epoch || self.release == Release::V4_2 {
+        if epoch > member.epoch || self.release < Release::V4_3 {
             return Err(ErrorCode::STALE_MEMBER_EPOCH);
         }
         let since = |spot: &Spot| member.assigned.get(spot).or_else(|| member.pending.get(spot)).copied();

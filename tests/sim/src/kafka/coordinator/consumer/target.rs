@@ -8,8 +8,8 @@ use tidegate_core::kafka::wire::Uuid;
 use super::ConsumerGroup;
 use super::assignor::{Assignor, Spec, Subscriber};
 use super::order;
-use crate::kafka::config::{ConsumerGroups, Release};
 use crate::kafka::topics::Topics;
+use crate::kafka::{ConsumerGroups, Release};
 
 /// Whether all members want the same topics (`SubscriptionType` in Apache Kafka).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
