@@ -31,11 +31,12 @@ impl Oracle {
         match fact {
             Fact::Appended { shard, seq } => {
                 let log = self.shards.get_mut(*shard as usize);
-                if log.is_some_and(|log| log.append(*seq)) {
-                    return;
-                }
+                let appended = log.is_some_and(|log| log.append(*seq));
                 if self.frontiers.is_some() {
-                    return self.on_appended_anew(*shard, *seq);
+                    return self.on_appended(*shard, *seq, appended);
+                }
+                if appended {
+                    return;
                 }
                 // A fail-over that lost a deletion brings messages back: whoever reads alone may
                 // take it for another stream.

@@ -26,7 +26,7 @@ impl Oracle {
         let end = self.shards.get(shard as usize).map_or(0, |log| log.len());
         let Some(frontiers) = &mut self.frontiers else { return };
         let Some(column) = frontiers.column(role, shard) else { return };
-        let (history, adrift) = (column.history.len().saturating_sub(1), column.adrift);
+        let (history, adrift) = (column.said, column.adrift);
         // The end, for who reads what is committed, is where the first open transaction begins.
         let open = frontiers.places.get(shard as usize).and_then(|place| place.undecided.first().copied());
         let committed = self.roles.get(role).is_some_and(|role| role.rules.read_committed);
@@ -44,6 +44,7 @@ impl Oracle {
         };
         let Some(who) = self.runs.get(run.0 as usize) else { return };
         let (name, moving) = (who.name(), who.moving || who.left_group);
+        let jumps = self.roles.get(who.role).is_some_and(|role| role.rules.jumps);
         let Some(frontiers) = &mut self.frontiers else { return };
         let explained =
             frontiers.places.get(shard as usize).is_some_and(|place| place.cuts > 0 || place.start > from.low());
@@ -51,6 +52,9 @@ impl Oracle {
             && let Some(begin) = reading.begins.get_mut(&assignment.epoch)
         {
             begin.goes_on = true;
+            if jumps {
+                reading.need = None;
+            }
         }
         if !explained && !moving {
             self.accuse("K10", || format!("{name} gave up its position {from} in {assignment}, which is there"));
@@ -71,6 +75,7 @@ impl Oracle {
         let role = self.runs.get(run.0 as usize)?.role;
         let rules = &self.roles.get(role)?.rules;
         let (mode, earliest, latest) = (self.roles.get(role)?.mode, rules.earliest, rules.latest);
+        let jumps = rules.jumps;
         let frontiers = self.frontiers.as_ref()?;
         let place = frontiers.places.get(shard as usize)?;
         let column = frontiers.column(role, shard)?;
@@ -83,7 +88,7 @@ impl Oracle {
             return match last {
                 // Out of range, it goes on with the oldest, or where it was cut.
                 Some(last) => skips(last)
-                    .filter(|skipped| *skipped != at && earliest)
+                    .filter(|skipped| *skipped != at && !jumps)
                     .map(|skipped| ("K10", format!("without {} before it", self.name_of(shard, skipped)))),
                 None if begin.goes_on || place.end_is_vague => None,
                 None if latest && at < begin.end && place.cuts == 0 => {

@@ -49,9 +49,12 @@ impl Oracle {
         }
         // Of a log that was cut: as far as it is true.
         let true_up_to = self.true_up_to(run, shard, offset);
+        let places = self.frontiers.as_ref().map(|all| &all.places);
+        let start = places.and_then(|places| places.get(shard as usize)).map_or(0, |place| place.start);
         if let Some(column) = self.frontiers.as_mut().and_then(|all| all.column_mut(role, shard)) {
+            column.said = column.history.len();
             column.history.push(Some(offset));
-            column.adrift = true_up_to < offset;
+            column.adrift = true_up_to < offset || offset < start;
             if true_up_to < offset {
                 column.was_adrift = true;
                 column.history.push(Some(true_up_to));

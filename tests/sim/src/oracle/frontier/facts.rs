@@ -8,13 +8,18 @@ use super::commit::Commit;
 use crate::broker::{Fact, Lost};
 
 impl Oracle {
-    /// The log was cut, and a position is another message's from now on.
-    pub(in super::super) fn on_appended_anew(&mut self, shard: u32, seq: SeqNo) {
+    /// A message was appended; else it can only be that the log was cut, and its position is another
+    /// message's from now on.
+    pub(in super::super) fn on_appended(&mut self, shard: u32, seq: SeqNo, appended: bool) {
         let cut = self.place_of(shard).is_some_and(|place| place.cuts > 0);
-        let Some(log) = self.shards.get_mut(shard as usize) else { return };
-        log.append_anew(seq);
-        if !cut {
+        if !appended && let Some(log) = self.shards.get_mut(shard as usize) {
+            log.append_anew(seq);
+        }
+        if !appended && !cut {
             self.accuse("model", || format!("shard {shard}: {seq} is not the end"));
+        }
+        if !cut {
+            return;
         }
         // Whoever has committed behind it begins there, and nobody can tell it: the position is all
         // that a group keeps.

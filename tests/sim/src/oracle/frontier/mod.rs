@@ -44,6 +44,8 @@ pub(super) struct Rules {
     earliest: bool,
     /// Without a position it begins at the end.
     latest: bool,
+    /// Out of range it goes on somewhere else than with the oldest message.
+    jumps: bool,
     /// The coordinator says who owns what.
     member: bool,
     /// How much longer everything takes to work again than the limits say.
@@ -64,6 +66,7 @@ impl Rules {
             read_committed: kafka.isolation == Isolation::ReadCommitted,
             earliest: kafka.reset.unwrap_or(default) == Reset::Earliest,
             latest: kafka.reset.unwrap_or(default) == Reset::Latest,
+            jumps: kafka.reset.is_some_and(|reset| reset != Reset::Earliest),
             member: role.mode == ConsumerMode::LoadBalanced,
             recovery: kafka.session_timeout.max(SESSION_MAX) * 2
                 + kafka.rebalance_timeout.min(REBALANCE_MAX) * 2
@@ -88,6 +91,8 @@ const REBALANCE_MAX: Duration = Duration::from_secs(15);
 struct Column {
     /// What was committed, one after the other. The first is nothing.
     history: Vec<Option<u64>>,
+    /// Where in it is what was committed last; what follows is as far as that is true.
+    said: usize,
     /// Nothing is committed, or what is, is out of range: the reset policy may decide.
     adrift: bool,
     /// Something was committed, and went out of range.
@@ -150,6 +155,7 @@ impl Frontiers {
     pub(super) fn new(roles: usize, shards: usize) -> Self {
         let column = Column {
             history: vec![None],
+            said: 0,
             adrift: true,
             was_adrift: false,
             owners: BTreeMap::new(),
@@ -265,7 +271,7 @@ impl Oracle {
         let Got { id, epoch, .. } = got;
         let at = id.at as usize;
         let Some(who) = self.runs.get(run.0 as usize) else { return };
-        let (role, name, left) = (who.role, who.name(), who.left_group);
+        let (role, name, left) = (who.role, who.name(), who.left_group || who.moving);
         let Some(mode) = self.roles.get(role).map(|role| role.mode) else { return };
         let alone = left || mode == ConsumerMode::RealTime;
         let acks = !alone && self.roles.get(role).is_some_and(|role| role.acks);
