@@ -104,6 +104,15 @@ pub(super) struct Partition {
 }
 
 impl Partition {
+    /// What lies before `end` needn't be handed out; `epoch` is that of the last batch of it. It goes
+    /// with the position when that is committed: the epoch of what came before would say that the log
+    /// was cut where that epoch ended (KIP-320).
+    pub(super) fn hand_past(&mut self, end: i64, epoch: i32) {
+        if end > self.handed {
+            (self.handed, self.handed_epoch) = (end, epoch);
+        }
+    }
+
     pub(super) fn stage(&self) -> Stage {
         self.stage
     }

@@ -418,9 +418,13 @@ impl Oracle {
         {
             let role = who.role;
             if self.is_uncommitted(role, acked, id) {
-                if self.frontiers.is_some() && !self.could_commit(run, id) {
-                    return;
-                }
+                let acked = match self.frontiers {
+                    Some(_) => match self.committable_since(run, id) {
+                        Some(since) => since.max(acked),
+                        None => return,
+                    },
+                    None => acked,
+                };
                 let Some(Role { recovery, commit_within, .. }) = self.roles.get(role) else { return };
                 let calm = self.calm_for(recovery.saturating_add(*commit_within));
                 if calm && !who.leaving && self.now.since(acked) > *commit_within + who.clock_slack {

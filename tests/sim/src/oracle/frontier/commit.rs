@@ -1,7 +1,7 @@
 //! What is committed, by whom, and what was acked.
 
 use bytes::Bytes;
-use tidegate_core::{AutoCommit, ConsumerMode, SeqNo};
+use tidegate_core::{AutoCommit, ConsumerMode, Instant, SeqNo};
 
 use super::super::member::Held;
 use super::super::{MessageId, Oracle, Run};
@@ -145,18 +145,28 @@ impl Oracle {
         !log.is_gone(at) && self.place_from(id.shard, committed) <= at
     }
 
-    /// Everything before it is done, and the run owns the shard: it could be committed.
-    pub(in super::super) fn could_commit(&self, run: Run, id: MessageId) -> bool {
-        let Some(who) = self.runs.get(run.0 as usize) else { return false };
+    /// Since when a message could be committed: everything before it is done, and the run owns the
+    /// shard.
+    pub(in super::super) fn committable_since(&self, run: Run, id: MessageId) -> Option<Instant> {
+        let who = self.runs.get(run.0 as usize)?;
         let role = who.role;
-        let Some(frontiers) = &self.frontiers else { return false };
-        let Some(column) = frontiers.column(role, id.shard) else { return false };
-        let from = self.place_from(id.shard, column.committed().unwrap_or(0));
-        let Some(log) = self.shards.get(id.shard as usize) else { return false };
-        let hole = (from..id.at as usize).any(|at| self.counts(role, id.shard, at) && !log.mark(role, at).done);
-        let member = self.roles.get(role).is_some_and(|role| role.rules.member);
+        let frontiers = self.frontiers.as_ref()?;
+        let column = frontiers.column(role, id.shard)?;
         let owns = column.owners.keys().all(|owner| frontiers.members.get(owner) == Some(&run));
-        !hole && (!member || (owns && !column.owners.is_empty()))
+        if self.roles.get(role)?.rules.member && (!owns || column.owners.is_empty()) {
+            return None;
+        }
+        let from = self.place_from(id.shard, column.committed().unwrap_or(0));
+        let log = self.shards.get(id.shard as usize)?;
+        let mut since = Instant::ZERO;
+        for at in (from..=id.at as usize).filter(|at| self.counts(role, id.shard, *at)) {
+            match who.held.get(&MessageId { shard: id.shard, at: at as u32 }) {
+                Some(Held::Acked { at } | Held::Past { at }) => since = since.max(*at),
+                _ if log.mark(role, at).done => {}
+                _ => return None,
+            }
+        }
+        Some(since)
     }
 
     /// The coordinator has given the shard to somebody else, and this run must know.
