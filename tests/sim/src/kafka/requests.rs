@@ -283,7 +283,6 @@ impl Kafka {
 
     fn on_fetch(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {
         let Ok((_, request)) = read_request::<FetchRequest>(frame) else { return false };
-        if std::env::var("XXX").is_ok() { eprintln!("XXX {:?} {peer:?} node {node} v{} session {} {} wait {} min {} max {} {:?} forgotten {:?}", self.now, head.version, request.session_id, request.session_epoch, request.max_wait_ms, request.min_bytes, request.max_bytes, request.topics.iter().map(|t| (t.topic.clone(), t.topic_id, t.partitions.iter().map(|p| (p.partition, p.current_leader_epoch, p.fetch_offset, p.partition_max_bytes)).collect::<Vec<_>>())).collect::<Vec<_>>(), request.forgotten_topics_data); } // XXX
         let wait = Duration::from_millis(u64::try_from(request.max_wait_ms).unwrap_or(0));
         let until = self.now + wait;
         match self.sessions.entry(node).or_default().take(self.now, request, head.version) {

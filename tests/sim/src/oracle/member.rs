@@ -91,6 +91,8 @@ pub(super) struct Who {
     connects: Bucket,
     /// Questions about where things are.
     looks: Bucket,
+    /// Fetches since something was got.
+    pub(super) fetches: Bucket,
     pub(super) delivered: u64,
     pub(super) again: u64,
 }
@@ -108,6 +110,8 @@ impl Who {
 
 /// Refused commands of one member, a second, for each of its streams.
 const REFUSALS_MAX: u64 = 60;
+/// Fetches of one member, a second, while nothing comes.
+const FETCHES_MAX: u64 = 300;
 /// Questions of one member about where things are, a second: metadata, coordinators.
 const LOOKS_MAX: u64 = 20;
 /// Connects of one member, a second: two connections, each at once and then slower.
@@ -145,10 +149,12 @@ impl Oracle {
             refusals: Bucket::default(),
             connects: Bucket::default(),
             looks: Bucket::default(),
+            fetches: Bucket::default(),
             delivered: 0,
             again: 0,
         });
         self.handle_started();
+        self.handle_stir(role);
         run
     }
 
@@ -158,6 +164,8 @@ impl Oracle {
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         who.alive = false;
         let role = who.role;
+        self.handle_stir(role);
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         // What it acked may still be on its way.
         who.uncommitted.clear();
         if !acks && self.frontiers.is_none() {
@@ -426,7 +434,8 @@ impl Oracle {
                     None => acked,
                 };
                 let Some(Role { recovery, commit_within, .. }) = self.roles.get(role) else { return };
-                let calm = self.calm_for(recovery.saturating_add(*commit_within));
+                let within = recovery.saturating_add(*commit_within);
+                let calm = self.calm_for(within) && self.settled_for(role, within);
                 if calm && !who.leaving && self.now.since(acked) > *commit_within + who.clock_slack {
                     let (name, within, what) = (who.name(), *commit_within, self.describe(id));
                     self.accuse("G5", || {
@@ -471,6 +480,12 @@ impl Oracle {
             let who = self.runs.get_mut(run.0 as usize);
             if who.is_some_and(|who| !who.looks.add(now, LOOKS_MAX)) {
                 self.accuse("G12", || format!("more than {LOOKS_MAX} requests in a second, {name} last"));
+            }
+        }
+        if self.frontiers.is_some() && name == "Fetch" {
+            let who = self.runs.get_mut(run.0 as usize);
+            if who.is_some_and(|who| !who.fetches.add(now, FETCHES_MAX)) {
+                self.accuse("G12", || format!("more than {FETCHES_MAX} fetches in a second, and nothing came"));
             }
         }
         let Some(refused) = refused else { return };

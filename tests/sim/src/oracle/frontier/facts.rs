@@ -63,6 +63,7 @@ impl Oracle {
                 if let Some(place) = places.and_then(|places| places.get_mut(*shard as usize)) {
                     place.end_is_vague = true;
                 }
+                (0..self.roles.len()).for_each(|role| self.handle_stir(role));
             }
             _ => {}
         }
@@ -118,6 +119,7 @@ impl Oracle {
 
     fn on_owned(&mut self, shard: u32, group: &Bytes, member: &Bytes, epoch: i32) {
         let (now, role) = (self.now, self.role_of_group(group));
+        role.into_iter().for_each(|role| self.handle_stir(role));
         let frontiers = self.frontiers.as_mut();
         let Some(column) = role.and_then(|role| frontiers?.column_mut(role, shard)) else { return };
         column.owners.entry(member.clone()).or_insert((epoch, now)).0 = epoch;
@@ -127,6 +129,7 @@ impl Oracle {
 
     fn on_disowned(&mut self, shard: u32, group: &Bytes, member: &Bytes, why: Lost) {
         let role = self.role_of_group(group);
+        role.into_iter().for_each(|role| self.handle_stir(role));
         let frontiers = self.frontiers.as_mut();
         let Some(column) = role.and_then(|role| frontiers?.column_mut(role, shard)) else { return };
         column.owners.remove(member);

@@ -147,6 +147,8 @@ pub(super) struct Frontiers {
     /// By run and by shard.
     readings: Vec<Vec<Reading>>,
     places: Vec<Place>,
+    /// By role: when its members, or who owns what, changed last.
+    stirred: Vec<Instant>,
     /// By their ids at the coordinator.
     members: BTreeMap<Bytes, Run>,
 }
@@ -165,6 +167,7 @@ impl Frontiers {
             columns: vec![vec![column; shards]; roles],
             readings: Vec::new(),
             places: vec![Place::default(); shards],
+            stirred: vec![Instant::ZERO; roles],
             members: BTreeMap::new(),
         }
     }
@@ -191,6 +194,19 @@ impl Oracle {
         if let Some(frontiers) = &mut self.frontiers {
             frontiers.readings.push(vec![Reading::default(); frontiers.places.len()]);
         }
+    }
+
+    /// The members of a role, or who owns what, changed.
+    pub(super) fn handle_stir(&mut self, role: usize) {
+        let now = self.now;
+        let stirred = self.frontiers.as_mut().and_then(|all| all.stirred.get_mut(role));
+        stirred.into_iter().for_each(|stirred| *stirred = now);
+    }
+
+    /// Whether no rebalance can have been under way for so long.
+    pub(super) fn settled_for(&self, role: usize, time: Duration) -> bool {
+        let stirred = self.frontiers.as_ref().and_then(|all| all.stirred.get(role));
+        stirred.is_none_or(|stirred| self.now.since(*stirred) >= time)
     }
 
     /// It was asked to read elsewhere: what comes next may be anything.
@@ -319,6 +335,7 @@ impl Oracle {
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         let role = who.role;
         who.delivered += 1;
+        who.fetches = Default::default();
         if acks {
             who.held.insert(id, Held::InHand { since: now });
         }
