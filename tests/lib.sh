@@ -105,12 +105,12 @@ need_redis_py() {
     export REDIS_PY
 }
 
-# What a broker needs: a Java of 17 or later that can compile too, kcat, and Apache Kafka's own jars,
-# copied by Maven to target/kafka/VERSION once.
+# What the tests of Kafka need: a Java of 17 or later that can compile too, a Go of 1.19 or later for
+# franz-go, kcat, and Apache Kafka's own jars, copied by Maven to target/kafka/VERSION once.
 need_kafka() {
     local version versions=() folder jars=()
     need_java
-    need mvn=maven
+    need mvn=maven "${GO:-go}=golang-go"
     command -v kcat >/dev/null || command -v kafkacat >/dev/null || install kafkacat
     KCAT=$(command -v kcat || command -v kafkacat) || refuse "'kcat' is missing, also after installing kafkacat"
     mapfile -t versions <tests/kafka/versions

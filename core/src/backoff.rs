@@ -64,6 +64,11 @@ impl Backoff {
         self.attempts
     }
 
+    /// It failed, and didn't work since then.
+    pub fn is_failing(&self) -> bool {
+        self.attempts > 0 && self.success.is_none()
+    }
+
     /// The longest wait before the try after `attempts` tries.
     fn step(&self, attempts: u32) -> Duration {
         let doubled = 1u32.checked_shl(attempts.saturating_sub(1)).unwrap_or(u32::MAX);

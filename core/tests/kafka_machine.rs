@@ -7,6 +7,8 @@
 mod answers;
 #[path = "kafka_machine/basics.rs"]
 mod basics;
+#[path = "kafka_machine/chaos.rs"]
+mod chaos;
 #[path = "kafka_machine/classic.rs"]
 mod classic;
 #[path = "kafka_machine/commits.rs"]
@@ -15,12 +17,16 @@ mod commits;
 mod consumer;
 #[path = "kafka_machine/dead.rs"]
 mod dead;
+#[path = "kafka_machine/doubt.rs"]
+mod doubt;
 #[path = "kafka_machine/fetching.rs"]
 mod fetching;
 #[path = "kafka_machine/fetching_model.rs"]
 mod fetching_model;
 #[path = "kafka_machine/model.rs"]
 mod model;
+#[path = "kafka_machine/modes.rs"]
+mod modes;
 #[path = "kafka_machine/moves.rs"]
 mod moves;
 #[path = "kafka_machine/own.rs"]

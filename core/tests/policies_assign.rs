@@ -1,6 +1,11 @@
 //! Assignors against plain checks and, where worlds are small, against all answers that there are.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "in tests a panic with its line is the report")]
 
+#[path = "policies_assign/exhaustive.rs"]
+mod exhaustive;
+#[allow(unreachable_pub, reason = "a test executable has no outside")]
+#[path = "policies_assign/specification.rs"]
+mod specification;
 #[allow(unreachable_pub, reason = "a test executable has no outside")]
 #[path = "policies_assign/world.rs"]
 mod world;

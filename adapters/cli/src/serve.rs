@@ -127,7 +127,7 @@ pub(crate) fn run(serve: &Serve) -> Result<(), Fatal> {
                 ..kafka::Config::default()
             };
             let server = start(serve, |port| Kafka::new(kafka::Config { port, ..config }))?;
-            carry_on(&server, "kafka", "Apache Kafka 4.3, without groups yet")
+            carry_on(&server, "kafka", "Apache Kafka 4.3")
         }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use tidegate_sim::{Keep, RedisBackend, Report, Seed, Summary, campaign, run, timeline};
+use tidegate_sim::{Fresh, Keep, RedisBackend, Report, Seed, Summary, campaign, run, timeline};
 
 use crate::fatal::Fatal;
 use crate::say;
@@ -66,23 +66,23 @@ impl Backend {
 
 pub(crate) fn run_command(args: &Sim) -> Result<(), Fatal> {
     match args.backend {
-        Backend::Redis => {}
+        Backend::Redis => simulate::<RedisBackend>(args),
         other => {
-            return Err(Fatal::new(format_args!(
-                "{} is not simulated yet: choose --backend redis",
-                other.name()
-            )));
+            Err(Fatal::new(format_args!("{} is not simulated yet: choose --backend redis", other.name())))
         }
     }
+}
+
+fn simulate<B: Fresh>(args: &Sim) -> Result<(), Fatal> {
     match args.seed {
-        Some(seed) => one(seed, args.html.as_deref()),
-        None => many(args),
+        Some(seed) => one::<B>(seed, args.html.as_deref()),
+        None => many::<B>(args),
     }
 }
 
 /// One run, told at length.
-fn one(seed: Seed, html: Option<&Path>) -> Result<(), Fatal> {
-    let report = run::<RedisBackend>(seed, Keep { trace: true, history: html.is_some(), ..Keep::default() });
+fn one<B: Fresh>(seed: Seed, html: Option<&Path>) -> Result<(), Fatal> {
+    let report = run::<B>(seed, Keep { trace: true, history: html.is_some(), ..Keep::default() });
     say::data(&report.trace)?;
     say::line(format_args!("a world of {}", report.swarm));
     if let Some(html) = html {
@@ -107,7 +107,7 @@ fn draw(seed: Seed, report: &Report, html: &Path) -> Result<(), Fatal> {
 }
 
 /// Seed after seed, on all cores, up to the first that fails.
-fn many(args: &Sim) -> Result<(), Fatal> {
+fn many<B: Fresh>(args: &Sim) -> Result<(), Fatal> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let since = Instant::now();
     let bar =
@@ -117,18 +117,20 @@ fn many(args: &Sim) -> Result<(), Fatal> {
     }
     let first = args.first;
     let end = first.0.saturating_add(args.seeds);
-    let summary = campaign::<RedisBackend>(first.0..end, threads, 1, |done| bar.set_position(done));
+    let summary = campaign::<B>(first.0..end, threads, 1, |done| bar.set_position(done));
     bar.finish_and_clear();
     tell(&summary, since.elapsed().as_secs_f64())?;
     let Some(failure) = summary.failures.first() else { return Ok(()) };
     say::line(failure);
     if let Some(html) = &args.html {
-        let report = run::<RedisBackend>(failure.seed, Keep { history: true, ..Keep::default() });
+        let report = run::<B>(failure.seed, Keep { history: true, ..Keep::default() });
         draw(failure.seed, &report, html)?;
     }
     Err(Fatal::new(format_args!(
-        "seed {} breaks a promise; see it with: tidegate sim --seed {}",
-        failure.seed, failure.seed
+        "seed {} breaks a promise; see it with: tidegate sim --backend {} --seed {}",
+        failure.seed,
+        args.backend.name(),
+        failure.seed
     )))
 }
 

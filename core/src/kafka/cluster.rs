@@ -3,7 +3,7 @@
 //! Asked for by name, or whole where a pattern is subscribed ([`super::subscription`]); again after
 //! `metadata_age`, and soon after anything that shows that it is out of date. A leader is believed
 //! only if its epoch is not older than the one that is known (KIP-320): an answer from a broker that
-//! lags behind takes nothing back.
+//! lags behind takes nothing back, unless nothing else is told for long ([`super::doubt`]).
 //!
 //! **Invariant:** an index stays what it is while anything of the topic is read, wanted or on its
 //! way out: the place of a topic that is gone is given away only when nothing refers to it.
@@ -55,6 +55,8 @@ pub(super) struct Topic {
     pub(super) id: Uuid,
     pub(super) state: TopicState,
     pub(super) leaders: Vec<Leader>,
+    /// Partitions of which an older leader was told, and nothing else since then.
+    pub(super) doubts: BTreeMap<usize, Instant>,
     /// Read here; others are known because a group's leader assigns them to others.
     pub(super) subscribed: bool,
     /// Subscribed as long as it exists, as a pattern means it and no name does.
@@ -153,6 +155,7 @@ impl Cluster {
         self.by_id.remove(&topic.id);
         (topic.matched, topic.state) = (false, TopicState::Gone);
         topic.leaders.clear();
+        topic.doubts.clear();
         self.reads -= usize::from(was_read);
         self.subscriptions += u64::from(was_read);
         reusable
@@ -185,6 +188,7 @@ impl Cluster {
             id: Uuid::ZERO,
             state: TopicState::Unknown,
             leaders: Vec::new(),
+            doubts: BTreeMap::new(),
             subscribed: false,
             matched: false,
             answered: 0,

@@ -83,6 +83,11 @@ impl Machine {
         Some(number)
     }
 
+    /// The connection for this, if there is one.
+    pub(super) fn link_for(&self, role: Role) -> Option<&Link> {
+        self.links.get(usize::from(*self.roles.get(&role)?))
+    }
+
     fn role_of(&self, number: u16) -> Option<Role> {
         self.roles.iter().find(|(_, known)| **known == number).map(|(role, _)| *role)
     }

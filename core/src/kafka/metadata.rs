@@ -234,6 +234,13 @@ impl Machine {
     /// the topic is another one than before.
     pub(super) fn on_leader(&mut self, topic: usize, index: usize, leader: Leader, another: bool) {
         let max = self.config.options.limits.shards_max;
+        let before = self.cluster.topic(topic).and_then(|topic| topic.leaders.get(index));
+        let older = before.is_some_and(|before| leader.epoch < before.epoch) && leader.epoch >= 0 && !another;
+        if !older {
+            self.end_doubt(topic, index);
+        } else if !self.believes_older(topic, index) {
+            return;
+        }
         let Some(known) = self.cluster.topic_mut(topic) else { return };
         if index >= known.leaders.len() {
             // Partitions are numbered from 0 without gaps; an answer that counts otherwise is cut.
@@ -245,9 +252,6 @@ impl Machine {
             }
             known.leaders.push(leader.clone());
         } else if let Some(before) = known.leaders.get_mut(index) {
-            if leader.epoch < before.epoch && leader.epoch >= 0 && !another {
-                return;
-            }
             let replicas = match leader.replicas.is_empty() {
                 true => std::mem::take(&mut before.replicas),
                 false => leader.replicas.clone(),
@@ -264,7 +268,9 @@ impl Machine {
         let partition = self.partitions.at_mut(slot);
         let newer = leader.epoch > partition.leader_epoch;
         let moved = partition.leader != leader.broker;
-        if !newer && !moved && !another {
+        // Believed all the same.
+        let older = leader.epoch >= 0 && leader.epoch < partition.leader_epoch;
+        if !newer && !older && !moved && !another {
             return;
         }
         partition.leader = leader.broker;

@@ -48,6 +48,7 @@ mod cluster;
 mod commits;
 mod consumer;
 mod coordinator;
+mod doubt;
 mod fault;
 mod fetch;
 mod lane;

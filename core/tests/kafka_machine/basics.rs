@@ -1,30 +1,11 @@
 //! Each mode and each protocol from start to close.
 
 use tidegate_core::kafka::wire::MetadataRequest;
-use tidegate_core::{
-    AssignorKind, ConsumerMode, ConsumerOptions, GroupProtocol, KafkaOptions, Outcome, Request as Ask,
-};
+use tidegate_core::{ConsumerOptions, Outcome, Request as Ask};
 
 use crate::model::Cluster;
+pub use crate::modes::{classic, cooperative, newer, resumable};
 use crate::world::{Fate, World, group, secs};
-
-pub fn classic() -> ConsumerOptions {
-    group().kafka(KafkaOptions::default().protocol(GroupProtocol::Classic))
-}
-
-pub fn cooperative() -> ConsumerOptions {
-    let kafka =
-        KafkaOptions::default().protocol(GroupProtocol::Classic).assignors([AssignorKind::CooperativeSticky]);
-    group().kafka(kafka)
-}
-
-pub fn newer() -> ConsumerOptions {
-    group().kafka(KafkaOptions::default().protocol(GroupProtocol::Consumer))
-}
-
-pub fn resumable() -> ConsumerOptions {
-    ConsumerOptions::new(ConsumerMode::Resumable)
-}
 
 #[test]
 fn what_is_there_and_what_comes_is_delivered_committed_and_closed() {

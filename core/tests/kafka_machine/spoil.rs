@@ -6,7 +6,7 @@ use std::rc::Rc;
 use bytes::Bytes;
 use tidegate_core::kafka::wire::*;
 
-use crate::world::{Fate, World, millis};
+use super::world::{Fate, World, millis};
 
 /// Decisions.
 #[derive(Clone)]
@@ -322,7 +322,17 @@ impl Spoil for JoinGroupResponse {
             0 | 1 => self.error_code = tape.code(),
             2 => tape.list(&mut self.members),
             3 => {
-                self.members.iter_mut().for_each(|member| member.metadata = Bytes::from(vec![tape.next(); 9]))
+                for member in &mut self.members {
+                    let byte = tape.next();
+                    let mut blob = member.metadata.to_vec();
+                    let at = tape.below(blob.len());
+                    match blob.get_mut(at) {
+                        // What others tell of themselves is what they like.
+                        Some(place) if byte % 4 > 0 => *place = byte,
+                        _ => blob = vec![byte; 9],
+                    }
+                    member.metadata = blob.into();
+                }
             }
             _ => self.generation_id = tape.i32(),
         }

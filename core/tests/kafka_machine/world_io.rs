@@ -7,8 +7,8 @@ use bytes::{Bytes, BytesMut};
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{Assignment, Batch, ConnId, Delivery, Machine as _, Request as Ask};
 
+use super::super::model::{Cluster, Part, part, value_of};
 use super::{App, Due, Fate, Got, Parked, Seen, World, millis};
-use crate::model::{Cluster, Part, part, value_of};
 
 impl World {
     fn see<R: Request + 'static>(&mut self, conn: ConnId, header: &RequestHeader, request: &R) {

@@ -4,8 +4,8 @@ use bytes::Bytes;
 use tidegate_core::ConnId;
 use tidegate_core::kafka::wire::*;
 
+use super::super::model::part;
 use super::World;
-use crate::model::part;
 
 impl World {
     pub(super) fn serve(&mut self, conn: ConnId, frame: Bytes) {

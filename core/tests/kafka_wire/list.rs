@@ -11,6 +11,7 @@ macro_rules! all_messages {
             FetchRequest FetchResponse
             FindCoordinatorRequest FindCoordinatorResponse
             HeartbeatRequest HeartbeatResponse
+            InitProducerIdRequest InitProducerIdResponse
             JoinGroupRequest JoinGroupResponse
             LeaveGroupRequest LeaveGroupResponse
             ListOffsetsRequest ListOffsetsResponse

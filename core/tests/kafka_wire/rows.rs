@@ -6,7 +6,7 @@ use bytes::{Bytes, BytesMut};
 use kafka_protocol::protocol::{Decodable, Encodable};
 use tidegate_core::kafka::wire::{Message, Reader, Structure, WireError};
 
-use crate::random::Random;
+use super::random::Random;
 
 /// Bytes, or why there are none.
 pub(crate) type Encoded = Result<Vec<u8>, WireError>;

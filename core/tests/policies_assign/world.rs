@@ -131,12 +131,12 @@ impl<'a> World<'a> {
         self.members.windows(2).all(|pair| set(&pair[0]) == set(&pair[1]))
     }
 
-    fn racks(&self, partition: Partition<'_>) -> BTreeSet<&'a str> {
+    pub fn racks(&self, partition: Partition<'_>) -> BTreeSet<&'a str> {
         let topic = self.topics.iter().find(|topic| topic.name == partition.0).expect("a topic of the world");
         topic.racks.get(partition.1 as usize).into_iter().flatten().map(|rack| &**rack).collect()
     }
 
-    fn rack(&self, member: &'a Member) -> Option<&'a str> {
+    pub fn rack(&self, member: &'a Member) -> Option<&'a str> {
         member.rack.as_deref().filter(|rack| !rack.is_empty())
     }
 

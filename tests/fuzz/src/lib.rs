@@ -18,6 +18,11 @@
 //! | [`resp_encode()`] | a tape: values and commands; or the bytes of a server |
 //! | [`trace()`] | a line of a trace, a whole trace, or a tape: lines |
 //! | [`redis_machine()`] | a tape: options, then each event, reply and request in turn |
+//! | [`kafka_decode()`] | a message, a version and its bytes; or the bytes of a connection |
+//! | [`kafka_encode()`] | a message, a version and a tape of its fields |
+//! | [`kafka_records()`] | the records of an answer; a batch's body; or a tape: a batch |
+//! | [`kafka_embedded()`] | a tape: topics, and what members of a group tell their leader |
+//! | [`kafka_machine()`] | options, how to run, then a tape: what happens |
 //!
 //! **Invariant:** a target is a pure function of its bytes.
 //!
@@ -30,6 +35,13 @@
     reason = "a panic with its line is what a fuzzer looks for"
 )]
 
+mod kafka;
+mod kafka_decode;
+mod kafka_embedded;
+mod kafka_encode;
+#[allow(dead_code, unreachable_pub, reason = "tests of `core` use all of it")]
+mod kafka_machine;
+mod kafka_records;
 mod oracle;
 mod redis_machine;
 mod resp_decode;
@@ -38,6 +50,11 @@ mod source;
 mod trace;
 mod typed;
 
+pub use kafka_decode::kafka_decode;
+pub use kafka_embedded::kafka_embedded;
+pub use kafka_encode::kafka_encode;
+pub use kafka_machine::kafka_machine;
+pub use kafka_records::kafka_records;
 pub use redis_machine::{redis_machine, redis_machine_told};
 pub use resp_decode::resp_decode;
 pub use resp_encode::resp_encode;
@@ -47,9 +64,14 @@ pub use trace::trace;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 9] = [
     ("resp_decode", resp_decode),
     ("resp_encode", resp_encode),
     ("trace", trace),
     ("redis_machine", redis_machine),
+    ("kafka_decode", kafka_decode),
+    ("kafka_encode", kafka_encode),
+    ("kafka_records", kafka_records),
+    ("kafka_embedded", kafka_embedded),
+    ("kafka_machine", kafka_machine),
 ];

@@ -15,6 +15,7 @@ import org.apache.kafka.clients.consumer.ConsumerRebalanceListener;
 import org.apache.kafka.clients.consumer.ConsumerRecord;
 import org.apache.kafka.clients.consumer.KafkaConsumer;
 import org.apache.kafka.common.TopicPartition;
+import org.apache.kafka.common.errors.RebalanceInProgressException;
 import org.apache.kafka.common.protocol.ByteBufferAccessor;
 import org.apache.kafka.common.serialization.ByteArrayDeserializer;
 import org.apache.kafka.coordinator.group.generated.CoordinatorRecordType;
@@ -155,6 +156,7 @@ final class Consumers {
         public void run() {
             try {
                 consumer.subscribe(topics, this);
+                boolean owes = false;
                 while (!stopping) {
                     var records = consumer.poll(Duration.ofMillis(100));
                     synchronized (this) {
@@ -163,8 +165,8 @@ final class Consumers {
                             read.add(List.of(record.topic(), record.partition(), record.offset(), value));
                         }
                     }
-                    if (!records.isEmpty()) {
-                        consumer.commitSync();
+                    if (owes || !records.isEmpty()) {
+                        owes = !commit();
                     }
                 }
             } catch (Throwable error) {
@@ -177,6 +179,16 @@ final class Consumers {
                 var how = stay ? CloseOptions.GroupMembershipOperation.REMAIN_IN_GROUP
                         : CloseOptions.GroupMembershipOperation.DEFAULT;
                 consumer.close(CloseOptions.timeout(Duration.ofSeconds(5)).withGroupMembershipOperation(how));
+            }
+        }
+
+        /** Whether it is committed; during a cooperative rebalance it has to wait for the next poll. */
+        private boolean commit() {
+            try {
+                consumer.commitSync();
+                return true;
+            } catch (RebalanceInProgressException error) {
+                return false;
             }
         }
 

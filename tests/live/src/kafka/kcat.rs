@@ -142,7 +142,8 @@ fn partitions(text: &str) -> impl Iterator<Item = (String, i32)> {
     })
 }
 
-fn record(line: &str) -> Option<(String, i32, i64, String)> {
+/// A line of topic, partition, offset and value.
+pub(super) fn record(line: &str) -> Option<(String, i32, i64, String)> {
     let mut parts = line.splitn(4, END);
     let topic = parts.next()?.to_owned();
     Some((topic, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.to_owned()))

@@ -9,11 +9,12 @@
 //!
 //! What only Apache Kafka's clients can do (transactions, groups' books, a Java member of a group) one
 //! Java process does for the whole test executable: requests are lines of JSON, and [`Admin`] is its
-//! face for one cluster. [`JavaConsumer`] and [`Kcat`] are other people's members for groups that ours
-//! must share.
+//! face for one cluster. [`JavaConsumer`], [`Kcat`] and [`Franz`] are other people's members for groups
+//! that ours must share.
 //!
 //! The jars come from `KAFKA_JARS` and `KAFKA_JARS_OLD`, which tests/run sets, or lie in the target
-//! directory, where tests/run has put them. Those two Java programs are compiled there once.
+//! directory, where tests/run has put them. Those two Java programs are compiled there once, and so is
+//! the Go program that is franz-go's consumer.
 //!
 //! **Invariant:** a Java process ends with the test executable, even if that is killed: it waits for
 //! the end of its standard input.
@@ -25,6 +26,7 @@ mod broker;
 mod cluster;
 mod crew;
 mod feed;
+mod franz;
 mod helper;
 mod java_consumer;
 mod kcat;
@@ -39,6 +41,7 @@ pub use broker::metadata;
 pub use cluster::{Cluster, ClusterOptions, shared};
 pub use crew::{Crew, Excused, Report};
 pub use feed::Feed;
+pub use franz::Franz;
 pub use java_consumer::{JavaConsumer, JavaState};
 pub use kcat::{Kcat, kcat_produce};
 pub use paths::{Version, jars, number};

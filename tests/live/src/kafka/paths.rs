@@ -60,7 +60,7 @@ pub fn jars(version: Version) -> PathBuf {
 
 /// The target directory that this executable was built in: target/<profile>/deps/<test>, or
 /// target/<profile>/examples/<example>.
-fn target_dir() -> PathBuf {
+pub(super) fn target_dir() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows its own path");
     test.ancestors().nth(3).expect("a test lies in target/<profile>/deps").to_owned()
 }

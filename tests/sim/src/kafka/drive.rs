@@ -129,12 +129,13 @@ impl Broker for Kafka {
     }
 
     fn watch(&mut self, shards: &[Bytes]) {
-        let place = |name: &Bytes| {
+        self.watched.clear();
+        for (shard, name) in (0..).zip(shards) {
             let name = String::from_utf8_lossy(name);
             let (topic, index) = name.rsplit_once(':').unwrap_or((&name, "0"));
-            (topic.to_owned(), index.parse().unwrap_or(0))
-        };
-        self.watched = shards.iter().map(place).collect();
+            let partitions = self.watched.entry(topic.to_owned()).or_default();
+            partitions.insert(index.parse().unwrap_or(0), shard);
+        }
     }
 
     fn facts(&mut self) -> &mut Vec<Fact> {

@@ -13,8 +13,8 @@
 //! its connection is looked at, as a real broker does it. After each event, those fetches are looked
 //! after, and groups whose time has come.
 //!
-//! Answers are those of Apache Kafka 4.3. Not modelled yet: the requests of transactions;
-//! authorization. Replicas have at once what their leader has. What happens to a cluster happens by
+//! Answers are those of Apache Kafka 4.3. Not modelled yet: the requests of transactions; the sequence
+//! numbers of producers, so that one which sends a batch twice has it twice; authorization. Replicas have at once what their leader has. What happens to a cluster happens by
 //! hand: brokers that crash, are upgraded or hold clients up, coordinators that move, replicas that
 //! lag, sessions that are forgotten, logs that are trimmed, compacted or lose their end, transactions.
 //!
@@ -60,7 +60,7 @@ use nodes::Nodes;
 use peer::Peer;
 use sessions::Sessions;
 use throttle::Throttle;
-use topics::{Place, Topics};
+use topics::Topics;
 
 /// A cluster of Kafka brokers.
 ///
@@ -89,7 +89,10 @@ pub struct Kafka {
     commands: VecDeque<BrokerCommand>,
     /// Peers that must be looked after.
     restless: BTreeSet<PeerId>,
-    watched: Vec<Place>,
+    /// Producer ids that were given out.
+    producers: i64,
+    /// Numbers of the partitions that are watched, by topic and partition.
+    watched: BTreeMap<String, BTreeMap<i32, u32>>,
     facts: Vec<Fact>,
     /// Where bytes for a peer that is no more go.
     nowhere: BytesMut,
@@ -110,7 +113,8 @@ impl Kafka {
             peers: BTreeMap::new(),
             commands: VecDeque::new(),
             restless: BTreeSet::new(),
-            watched: Vec::new(),
+            producers: 0,
+            watched: BTreeMap::new(),
             facts: Vec::new(),
             nowhere: BytesMut::new(),
         }
@@ -250,8 +254,7 @@ impl Kafka {
 
     /// The number of a partition that is watched.
     fn shard_of(&self, name: &str, index: i32) -> Option<u32> {
-        let shard = self.watched.iter().position(|(topic, at)| topic == name && *at == index)?;
-        u32::try_from(shard).ok()
+        self.watched.get(name)?.get(&index).copied()
     }
 
     /// Fetches that wait may have something now.

@@ -2,9 +2,9 @@
 
 use tidegate_core::kafka::wire::{
     ApiVersionsResponse, ConsumerGroupHeartbeatResponse, CreateTopicsResponse, ErrorCode, FetchResponse,
-    FindCoordinatorResponse, HeartbeatResponse, JoinGroupResponse, LeaveGroupResponse, ListOffsetsResponse,
-    MetadataResponse, OffsetCommitResponse, OffsetFetchResponse, OffsetForLeaderEpochResponse,
-    ProduceResponse, SyncGroupResponse,
+    FindCoordinatorResponse, HeartbeatResponse, InitProducerIdResponse, JoinGroupResponse,
+    LeaveGroupResponse, ListOffsetsResponse, MetadataResponse, OffsetCommitResponse, OffsetFetchResponse,
+    OffsetForLeaderEpochResponse, ProduceResponse, SyncGroupResponse,
 };
 
 /// An answer that says whether it refuses something.
@@ -31,6 +31,7 @@ macro_rules! outcomes {
 outcomes! {
     ApiVersionsResponse: |one| [one.error_code];
     HeartbeatResponse: |one| [one.error_code];
+    InitProducerIdResponse: |one| [one.error_code];
     ConsumerGroupHeartbeatResponse: |one| [one.error_code];
     JoinGroupResponse: |one| [one.error_code];
     SyncGroupResponse: |one| [one.error_code];

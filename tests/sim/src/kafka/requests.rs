@@ -8,11 +8,12 @@ use tidegate_core::kafka::is_topic_name;
 use tidegate_core::kafka::wire::{
     ApiVersionsRequest, ApiVersionsResponse, ApiVersionsResponseApiVersion, ConsumerGroupHeartbeatRequest,
     CreateTopicsRequest, CreateTopicsResponse, CreateTopicsResponseTopic, ErrorCode, FetchRequest,
-    FetchResponse, FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest,
-    ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsResponse, ListOffsetsResponsePartition,
-    ListOffsetsResponseTopic, MetadataRequest, MetadataResponse, MetadataResponseBroker,
-    MetadataResponsePartition, MetadataResponseTopic, OffsetCommitRequest, OffsetFetchRequest,
-    OffsetForLeaderEpochRequest, OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochResponse,
+    FetchResponse, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest, InitProducerIdResponse,
+    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, ListOffsetsRequestPartition,
+    ListOffsetsResponse, ListOffsetsResponsePartition, ListOffsetsResponseTopic, MetadataRequest,
+    MetadataResponse, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    OffsetCommitRequest, OffsetFetchRequest, OffsetForLeaderEpochRequest,
+    OffsetForLeaderEpochRequestPartition, OffsetForLeaderEpochResponse,
     OffsetForLeaderEpochResponseEpochEndOffset, OffsetForLeaderEpochResponseTopic, ProduceRequest,
     ProduceResponse, ProduceResponsePartition, ProduceResponseTopic, Request, SyncGroupRequest, Uuid,
     api_key, read_request, request_header,
@@ -43,6 +44,8 @@ const APIS: &[(i16, RangeInclusive<i16>)] = &[
     (HeartbeatRequest::KEY, 0..=4),
     (LeaveGroupRequest::KEY, 0..=5),
     (SyncGroupRequest::KEY, 0..=5),
+    // Version 6 isn't stable in 4.3.
+    (InitProducerIdRequest::KEY, 0..=5),
     (ConsumerGroupHeartbeatRequest::KEY, 0..=1),
 ];
 
@@ -81,6 +84,11 @@ impl Kafka {
             OffsetForLeaderEpochRequest::KEY => {
                 self.answer::<OffsetForLeaderEpochRequest>(peer, head, frame, |kafka, request| {
                     kafka.epoch_ends(node, &request)
+                })
+            }
+            InitProducerIdRequest::KEY => {
+                self.answer::<InitProducerIdRequest>(peer, head, frame, |kafka, request| {
+                    kafka.init_producer(&request)
                 })
             }
             _ => self.serve_group(peer, node, key, head, frame),
@@ -241,6 +249,17 @@ impl Kafka {
             });
         }
         CreateTopicsResponse { topics, ..Default::default() }
+    }
+
+    /// A producer id that nobody has. There are no transactions, so nobody may begin one.
+    fn init_producer(&mut self, request: &InitProducerIdRequest) -> InitProducerIdResponse {
+        if request.transactional_id.is_some() {
+            let error_code = ErrorCode::INVALID_REQUEST.0;
+            return InitProducerIdResponse { error_code, producer_epoch: -1, ..Default::default() };
+        }
+        let producer_id = self.producers;
+        self.producers += 1;
+        InitProducerIdResponse { producer_id, ..Default::default() }
     }
 
     fn on_produce(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {

@@ -9,8 +9,8 @@ use bytes::BytesMut;
 use tidegate_core::kafka::records::{BatchBuilder, Batches, NewRecord};
 use tidegate_core::kafka::wire::{
     ApiVersionsRequest, ErrorCode, FetchRequest, FetchRequestPartition, FetchRequestTopic, FetchResponse,
-    ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, Request, correlation_id,
-    read_response, split_frame, write_request,
+    InitProducerIdRequest, ListOffsetsRequest, ListOffsetsRequestPartition, ListOffsetsRequestTopic, Request,
+    correlation_id, read_response, split_frame, write_request,
 };
 use tidegate_core::{Instant, SeqNo};
 
@@ -209,4 +209,16 @@ fn what_is_no_request_closes_the_connection() {
     client.send(4, &ApiVersionsRequest::default());
     let answer = client.answer::<ApiVersionsRequest>(4).unwrap();
     assert!(answer.api_keys.iter().any(|api| (api.api_key, api.max_version) == (FetchRequest::KEY, 18)));
+}
+
+#[test]
+fn a_producer_gets_an_id_of_its_own_and_no_transactions() {
+    let mut client = Client::new(Config::default());
+    for version in 0..=5 {
+        let answer =
+            client.ask(version, &InitProducerIdRequest { transactional_id: None, ..Default::default() });
+        assert_eq!((answer.error_code, answer.producer_id, answer.producer_epoch), (0, version.into(), 0));
+        let answer = client.ask(version, &InitProducerIdRequest::default());
+        assert_eq!((ErrorCode(answer.error_code), answer.producer_id), (ErrorCode::INVALID_REQUEST, -1));
+    }
 }

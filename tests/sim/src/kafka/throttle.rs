@@ -38,8 +38,8 @@ macro_rules! held_up {
 
 held_up! {
     ApiVersionsResponse ConsumerGroupHeartbeatResponse CreateTopicsResponse FetchResponse
-    FindCoordinatorResponse HeartbeatResponse JoinGroupResponse LeaveGroupResponse
-    ListOffsetsResponse MetadataResponse OffsetCommitResponse OffsetFetchResponse
+    FindCoordinatorResponse HeartbeatResponse InitProducerIdResponse JoinGroupResponse
+    LeaveGroupResponse ListOffsetsResponse MetadataResponse OffsetCommitResponse OffsetFetchResponse
     OffsetForLeaderEpochResponse ProduceResponse SyncGroupResponse
 }
 

@@ -9,8 +9,8 @@ use std::ops::RangeInclusive;
 
 use tidegate_core::kafka::wire::{
     ApiVersionsRequest, ConsumerGroupHeartbeatRequest, FetchRequest, FindCoordinatorRequest,
-    JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest, OffsetCommitRequest,
-    OffsetFetchRequest, ProduceRequest, Request,
+    InitProducerIdRequest, JoinGroupRequest, LeaveGroupRequest, ListOffsetsRequest, MetadataRequest,
+    OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, Request,
 };
 
 use super::Kafka;
@@ -50,12 +50,14 @@ impl Release {
                 (OffsetCommitRequest::KEY, 8),
                 (OffsetFetchRequest::KEY, 7),
                 (FindCoordinatorRequest::KEY, 3),
+                (InitProducerIdRequest::KEY, 4),
                 (JoinGroupRequest::KEY, 7),
                 (LeaveGroupRequest::KEY, 4),
                 (ApiVersionsRequest::KEY, 3),
                 (ConsumerGroupHeartbeatRequest::KEY, -1),
             ],
             Self::V3_7 => &[
+                (InitProducerIdRequest::KEY, 4),
                 (ProduceRequest::KEY, 10),
                 (FetchRequest::KEY, 16),
                 (ListOffsetsRequest::KEY, 8),

@@ -14,6 +14,7 @@ mod fetch;
 mod find_coordinator;
 mod header;
 mod heartbeat;
+mod init_producer_id;
 mod join_group;
 mod leave_group;
 mod list_offsets;
@@ -58,6 +59,7 @@ pub use find_coordinator::{
 };
 pub use header::{RequestHeader, ResponseHeader};
 pub use heartbeat::{HeartbeatRequest, HeartbeatResponse};
+pub use init_producer_id::{InitProducerIdRequest, InitProducerIdResponse};
 pub use join_group::{
     JoinGroupRequest, JoinGroupRequestProtocol, JoinGroupResponse, JoinGroupResponseMember,
 };

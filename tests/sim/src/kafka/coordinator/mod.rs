@@ -112,6 +112,13 @@ impl Kafka {
         self.coordinator.assign(self.now, &self.config, homes::place_of(group), home);
     }
 
+    /// Nobody coordinates this group, and all that share its partition, until somebody is given it, or
+    /// a broker dies or comes back: as between a crash and the election after it.
+    pub fn unseat_coordinator(&mut self, group: &str) {
+        let home = Home { node: None, loads_until: self.now };
+        self.coordinator.assign(self.now, &self.config, homes::place_of(group), home);
+    }
+
     /// The broker that coordinates this group; `None` while no broker is there.
     pub fn coordinator(&self, group: &str) -> Option<i32> {
         self.coordinator.node_of(group)

@@ -89,7 +89,12 @@ impl Kafka {
         let Ok((_, request)) = read_request::<SyncGroupRequest>(frame) else { return false };
         self.park(peer, head);
         self.meet(peer, &request.group_id, &request.member_id);
-        if let Err(error) = self.coordinator.sync(self.now, &self.config, node, peer, request) {
+        let named = request.protocol_type.is_some() && request.protocol_name.is_some();
+        let synced = match head.version {
+            5.. if !named => Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL),
+            _ => self.coordinator.sync(self.now, &self.config, node, peer, request),
+        };
+        if let Err(error) = synced {
             let refused = SyncGroupResponse { error_code: error.0, ..Default::default() };
             self.coordinator.answers.push((peer, Answer::Sync(refused)));
         }
@@ -123,6 +128,9 @@ impl Kafka {
             self.restless.insert(id);
             match answer {
                 Answer::Join(mut response) => {
+                    // No name is an empty one in versions that have no null.
+                    response.protocol_name =
+                        response.protocol_name.filter(|name| head.version < 7 || !name.is_empty());
                     if head.version < 7 {
                         response.protocol_name.get_or_insert_default();
                     }
@@ -166,7 +174,8 @@ impl Kafka {
         let error = ErrorCode(one.error_code);
         FindCoordinatorResponse {
             error_code: error.0,
-            error_message: (!error.is_none()).then(|| error.to_string()),
+            // Kafka says so of no error as well.
+            error_message: Some(error.to_string()),
             node_id: one.node_id,
             host: one.host,
             port: one.port,

@@ -305,4 +305,12 @@ fn only_the_coordinator_answers_and_who_takes_over_has_it_all() {
     bed.kafka.reload_coordinator("h", Duration::from_secs(9));
     assert_eq!(fetched(&mut bed, 1), Err(ErrorCode::COORDINATOR_LOAD_IN_PROGRESS));
     assert!(!bed.kafka.move_coordinator("h", 4));
+    bed.kafka.unseat_coordinator("h");
+    for version in 0..=6 {
+        let nobody = (-1, -1, ErrorCode::COORDINATOR_NOT_AVAILABLE);
+        assert_eq!(find(&mut bed, version), nobody, "version {version}");
+    }
+    assert_eq!(fetched(&mut bed, 1), Err(ErrorCode::NOT_COORDINATOR));
+    bed.kafka.crash(3);
+    assert_eq!(bed.kafka.coordinator("h"), Some(1));
 }

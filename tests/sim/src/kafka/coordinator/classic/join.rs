@@ -76,7 +76,7 @@ impl ClassicGroup {
             return self.add(scope, peer, id.to_owned(), request);
         }
         if let Err(error) = self.validate(id, request.group_instance_id.as_deref()) {
-            return refuse_unnamed(scope, peer, id, error);
+            return refuse(scope, peer, id, error);
         }
         let same = self.members.get(id).is_some_and(|member| member.matches(request));
         match self.state {
@@ -122,7 +122,7 @@ impl ClassicGroup {
     ) {
         let Some(mut member) = self.members.remove(old) else { return };
         if let Some(other) = member.joining.take() {
-            refuse_unnamed(scope, other, old, ErrorCode::FENCED_INSTANCE_ID);
+            refuse(scope, other, old, ErrorCode::FENCED_INSTANCE_ID);
         }
         if let Some(other) = member.syncing.take() {
             let error_code = ErrorCode::FENCED_INSTANCE_ID.0;
@@ -201,11 +201,4 @@ impl ClassicGroup {
 fn refuse(scope: &mut Scope<'_>, peer: PeerId, id: &str, error: ErrorCode) {
     let (member_id, error_code) = (id.to_owned(), error.0);
     scope.answer(peer, Answer::Join(JoinGroupResponse { member_id, error_code, ..Default::default() }));
-}
-
-/// As [`refuse`], where Kafka's answer has no protocol's name rather than an empty one.
-fn refuse_unnamed(scope: &mut Scope<'_>, peer: PeerId, id: &str, error: ErrorCode) {
-    let (member_id, error_code) = (id.to_owned(), error.0);
-    let response = JoinGroupResponse { member_id, error_code, protocol_name: None, ..Default::default() };
-    scope.answer(peer, Answer::Join(response));
 }

@@ -56,6 +56,8 @@ fn plan(generation: i32, member: &str, plan: &[(&str, &[i32])]) -> SyncGroupRequ
         group_id: "g".into(),
         generation_id: generation,
         member_id: member.into(),
+        protocol_type: Some("consumer".into()),
+        protocol_name: Some("range".into()),
         assignments: plan.iter().map(assignment).collect(),
         ..Default::default()
     }
@@ -330,6 +332,11 @@ fn the_protocol_is_everybody_s_and_the_most_liked() {
     let wrong = SyncGroupRequest { protocol_name: Some("sticky".into()), ..plan(2, &first, &[]) };
     let refused = club.bed.ask(1, SYNC, &wrong);
     assert_eq!(ErrorCode(refused.error_code), ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    // From version 5 on it must say what it thinks.
+    let silent = SyncGroupRequest { protocol_name: None, ..plan(2, &first, &[]) };
+    let refused = club.bed.ask(1, SYNC, &silent);
+    assert_eq!(ErrorCode(refused.error_code), ErrorCode::INCONSISTENT_GROUP_PROTOCOL);
+    assert_eq!(club.bed.ask(1, 4, &silent).error_code, 0);
 }
 
 #[test]
