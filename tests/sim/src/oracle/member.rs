@@ -454,6 +454,10 @@ impl Oracle {
     pub fn check_stats(&mut self, run: Run, stats: &Stats) {
         let Some(role) = self.role_of(run) else { return };
         let (queued, unacked) = (role.queued_max, role.unacked_max + role.queued_max);
+        let bytes = role.rules.lane_bytes;
+        if self.frontiers.is_some() && stats.queued_bytes > bytes {
+            self.accuse("G6", || format!("{} bytes are queued, {bytes} is the limit", stats.queued_bytes));
+        }
         if stats.queued > queued {
             self.accuse("G6", || format!("{} messages are queued, {queued} is the limit", stats.queued));
         } else if stats.in_flight > unacked {

@@ -53,6 +53,9 @@ pub(super) struct Rules {
     /// Records that the lane's bytes may hold, beside what the limits say: batches are small, and
     /// may be compressed.
     pub(super) lane_records: u64,
+    /// Bytes that may wait in the lane: each broker may send a batch more than it was asked for
+    /// (KIP-74).
+    pub(super) lane_bytes: u64,
     /// How long a member may not know that it is none any more, in calm weather.
     unaware: Duration,
 }
@@ -72,6 +75,8 @@ impl Rules {
                 + kafka.rebalance_timeout.min(REBALANCE_MAX) * 2
                 + kafka.fetch_max_wait * 2,
             lane_records: (role.options.limits.lane_bytes_max / BATCH_MIN + 1).min(1_000) as u64 * BATCH_RECORDS,
+            lane_bytes: role.options.limits.lane_bytes_max as u64
+                + BROKERS * BATCH_RECORDS * (swarm.payload_max + RECORD_MAX),
             unaware: kafka.heartbeat_interval.max(HEARTBEAT_MAX) * 2 + way * 20 + Duration::from_secs(1),
         }
     }
@@ -80,6 +85,9 @@ impl Rules {
 /// Bytes of a batch at least, and the most records that the world's producers put into one.
 const BATCH_MIN: usize = 61;
 const BATCH_RECORDS: u64 = 20;
+/// Bytes of a record beside its filler, with its share of the batch; and brokers of one world, at most.
+const RECORD_MAX: u64 = 200;
+const BROKERS: u64 = 3;
 /// The longest session and heartbeat interval that a simulated broker prescribes (KIP-848).
 const SESSION_MAX: Duration = Duration::from_secs(12);
 const HEARTBEAT_MAX: Duration = Duration::from_secs(3);
