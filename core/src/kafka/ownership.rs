@@ -195,6 +195,8 @@ impl Machine {
         let from = self.partitions.at(slot).position;
         self.begin_elsewhere(slot, from, reason);
         self.partitions.set(slot, Stage::Place(spot));
+        // At once the first time; a broker whose answers contradict each other is asked less and less.
+        self.retry(slot);
     }
 
     /// The topic was deleted and made again under the same name: all that is in it is new.

@@ -70,8 +70,12 @@ impl KafkaBackend {
 
     /// The offsets of a partition. Retention leaves alone what a transaction is open for.
     fn trimmable(&self, shard: usize) -> Option<(i64, i64)> {
-        let (topic, index) = self.places.get(shard).filter(|_| !self.writers.get(shard).is_none_or(Writer::has_open))?;
-        self.kafka.range(topic, *index)
+        let place = self.places.get(shard).filter(|_| !self.writers.get(shard).is_none_or(Writer::has_open))?;
+        // Nor does it go further than what is known to be committed.
+        let held = |undo: &Undo| {
+            matches!(undo, Undo::Watermark { topic, index, .. } if (topic, index) == (&place.0, &place.1))
+        };
+        self.kafka.range(&place.0, place.1).filter(|_| !self.heals.iter().any(held))
     }
 
     pub(super) fn put_in(&mut self, now: Instant, which: usize, tape: &mut Tape) -> Option<Outage> {

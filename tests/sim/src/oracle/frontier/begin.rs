@@ -32,7 +32,7 @@ impl Oracle {
         let committed = self.roles.get(role).is_some_and(|role| role.rules.read_committed);
         let end = open.filter(|open| committed && *open < end).unwrap_or(end);
         if let Some(reading) = frontiers.reading_mut(run, shard) {
-            reading.current = Some(assignment.epoch);
+            (reading.current, reading.went_back) = (Some(assignment.epoch), false);
             reading.begins.insert(assignment.epoch, Begin { history, end, goes_on: false, adrift });
         }
     }
@@ -48,6 +48,9 @@ impl Oracle {
         let Some(frontiers) = &mut self.frontiers else { return };
         let explained =
             frontiers.places.get(shard as usize).is_some_and(|place| place.cuts > 0 || place.start > from.low());
+        if let Some(reading) = frontiers.reading_mut(run, shard) {
+            reading.went_back = true;
+        }
         if let Some(reading) = frontiers.reading_mut(run, shard)
             && let Some(begin) = reading.begins.get_mut(&assignment.epoch)
         {

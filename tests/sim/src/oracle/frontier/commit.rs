@@ -33,12 +33,15 @@ impl Oracle {
         let owner = column.owners.contains_key(member)
             || (column.owners.is_empty() && column.owner_before.as_ref() == Some(member));
         let owners: Vec<_> = column.owners.keys().cloned().collect();
+        // Its position was out of range, or cut off: it may have gone back further than to what was
+        // committed.
+        let back = frontiers.reading(run, shard).is_some_and(|reading| reading.went_back);
         let must_own = self.roles.get(role).is_some_and(|role| role.rules.member);
         let wrong = if left && !late {
             Some("after it had left the group".into())
         } else if must_own && !owner {
             Some(format!("as {member:?}, which is owned by {owners:?}"))
-        } else if before.is_some_and(|before| offset < before) && !adrift && !late {
+        } else if before.is_some_and(|before| offset < before) && !adrift && !late && !back {
             Some(format!("though {} was committed before", before.unwrap_or(0)))
         } else {
             self.passes(run, shard, before.unwrap_or(0), offset, adrift)
@@ -76,15 +79,17 @@ impl Oracle {
         self.unread_by(run, shard, offset).map_or(offset, |(first, _)| first).min(end.max(1)).min(offset)
     }
 
-    /// What was appended in place of what this run had read: the first position, and the places.
+    /// What was appended since the log was cut, where this run has got nothing of that: the first
+    /// position, and the places.
     fn unread_by(&self, run: Run, shard: u32, offset: u64) -> Option<(u64, Vec<usize>)> {
         let frontiers = self.frontiers.as_ref()?;
+        let since = frontiers.places.get(shard as usize).filter(|place| place.cuts > 0)?.cut_place;
         let log = self.shards.get(shard as usize)?;
-        let (last, _) = frontiers.reading(run, shard)?.last?;
-        let read = log.seq(last);
-        let places: Vec<usize> = (last + 1..log.len())
-            .filter(|at| log.seq(*at) <= read && log.seq(*at).low() < offset && !log.is_gone(*at))
-            .collect();
+        if frontiers.reading(run, shard)?.last.is_some_and(|(last, _)| last >= since) {
+            return None;
+        }
+        let places: Vec<usize> =
+            (since..log.len()).filter(|at| log.seq(*at).low() < offset && !log.is_gone(*at)).collect();
         Some((log.seq(*places.first()?).low(), places))
     }
 

@@ -62,6 +62,7 @@ impl Oracle {
                 let places = self.frontiers.as_mut().map(|all| &mut all.places);
                 if let Some(place) = places.and_then(|places| places.get_mut(*shard as usize)) {
                     place.end_is_vague = true;
+                    place.grown |= matches!(fact, Fact::Grown { .. });
                 }
                 (0..self.roles.len()).for_each(|role| self.handle_stir(role));
             }
@@ -92,11 +93,14 @@ impl Oracle {
 
     /// The log begins, or ends, elsewhere.
     fn on_range(&mut self, shard: u32, start: Option<SeqNo>, end: Option<SeqNo>) {
+        let len = self.shards.get(shard as usize).map_or(0, |log| log.len());
         let Some(frontiers) = &mut self.frontiers else { return };
         if let Some(place) = frontiers.places.get_mut(shard as usize) {
             place.start = place.start.max(start.map_or(0, SeqNo::low));
             place.cuts += u32::from(end.is_some());
-            place.cut_at = end.map_or(place.cut_at, SeqNo::low);
+            if let Some(end) = end {
+                (place.cut_at, place.cut_place) = (end.low(), len);
+            }
         }
         for column in frontiers.columns.iter_mut().filter_map(|columns| columns.get_mut(shard as usize)) {
             let Some(committed) = column.committed() else { continue };

@@ -27,7 +27,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tidegate_core::{ConsumerMode, Epoch, Instant, Isolation, Notice, Reset, SeqNo};
+use tidegate_core::{ConsumerMode, Epoch, GroupProtocol, Instant, Isolation, Notice, Reset, SeqNo};
 
 use super::log::ShardLog;
 use super::member::{Got, Held};
@@ -48,6 +48,10 @@ pub(super) struct Rules {
     jumps: bool,
     /// The coordinator says who owns what.
     member: bool,
+    /// A leader that comes back as a static member of a classic group is told to assign nothing
+    /// (KIP-814), and doesn't know whether there were more partitions when it did so last: those stay
+    /// without an owner until the next rebalance, as with Kafka's own consumer.
+    leader_may_miss: bool,
     /// How much longer everything takes to work again than the limits say.
     pub(super) recovery: Duration,
     /// Records that the lane's bytes may hold, beside what the limits say: batches are small, and
@@ -71,6 +75,7 @@ impl Rules {
             latest: kafka.reset.unwrap_or(default) == Reset::Latest,
             jumps: kafka.reset.is_some_and(|reset| reset != Reset::Earliest),
             member: role.mode == ConsumerMode::LoadBalanced,
+            leader_may_miss: kafka.instance.is_some() && kafka.protocol == GroupProtocol::Classic,
             recovery: kafka.session_timeout.max(SESSION_MAX) * 2
                 + kafka.rebalance_timeout.min(REBALANCE_MAX) * 2
                 + kafka.fetch_max_wait * 2,
@@ -126,6 +131,8 @@ struct Reading {
     current: Option<Epoch>,
     /// The last message that the application got, and under which assignment.
     last: Option<(usize, Epoch)>,
+    /// In the assignment in force its position was given up for another one.
+    went_back: bool,
     /// Without a group: it has to get everything from this place on.
     need: Option<usize>,
 }
@@ -140,11 +147,14 @@ struct Place {
     start: u64,
     /// How often its end was lost.
     cuts: u32,
-    /// Where it was cut last.
+    /// Where it was cut last, and the place of what came next.
     cut_at: u64,
+    cut_place: usize,
     /// It was not there at first, or readers may not see all of it: what the end is hangs on whom
     /// one asks.
     end_is_vague: bool,
+    /// It was not there at first.
+    grown: bool,
 }
 
 /// See the [module](self).
@@ -412,6 +422,10 @@ impl Oracle {
         let column = frontiers.column(role, shard)?;
         if column.adrift && !self.roles.get(role)?.rules.earliest {
             // Whatever is there may be passed over.
+            return None;
+        }
+        let grown = frontiers.places.get(shard as usize).is_some_and(|place| place.grown);
+        if grown && column.owners.is_empty() && self.roles.get(role)?.rules.leader_may_miss {
             return None;
         }
         let from = self.place_from(shard, column.committed().unwrap_or(0));
