@@ -41,15 +41,15 @@ fn replayed<B: Fresh>() -> bool {
 
 #[test]
 fn no_promise_is_broken_in_any_world() {
-    no_promise_is_broken::<RedisBackend>("no_promise_is_broken_in_any_world", SEEN);
+    no_promise_is_broken::<RedisBackend>("no_promise_is_broken_in_any_world", SEEN, &[]);
 }
 
 #[test]
 fn no_promise_is_broken_in_any_world_of_kafka() {
-    no_promise_is_broken::<KafkaBackend>("of_kafka", SEEN_IN_KAFKA);
+    no_promise_is_broken::<KafkaBackend>("of_kafka", SEEN_IN_KAFKA, REFUSED_IN_KAFKA);
 }
 
-fn no_promise_is_broken<B: Fresh>(test: &str, seen: &[&str]) {
+fn no_promise_is_broken<B: Fresh>(test: &str, seen: &[&str], refused: &[(&str, &str)]) {
     if replayed::<B>() {
         return;
     }
@@ -77,8 +77,10 @@ fn no_promise_is_broken<B: Fresh>(test: &str, seen: &[&str]) {
     let kinds = FaultKind::ALL.iter().map(|kind| kind.name()).chain(B::FAULTS.iter().copied());
     let never: Vec<_> =
         kinds.chain(seen.iter().copied()).filter(|what| summary.sometimes.count(what) == 0).collect();
+    let unmet: Vec<_> = refused.iter().filter(|(one, other)| summary.sometimes.refused(one, other) == 0).collect();
     // What is rare needs many.
     assert!(seeds < 20_000 || never.is_empty(), "never happened, so it was not tested: {never:?}");
+    assert!(seeds < 20_000 || unmet.is_empty(), "never answered, so it was not tested: {unmet:?}");
 }
 
 /// What must happen in a run of seeds, beside each kind of fault.
@@ -131,7 +133,85 @@ const SEEN: &[&str] = &[
 ];
 
 /// The same in a run of Kafka's seeds.
-const SEEN_IN_KAFKA: &[&str] = &["assigned", "revoked"];
+const SEEN_IN_KAFKA: &[&str] = &[
+    "assigned",
+    "backpressure",
+    "closed clean",
+    "closed with acks uncommitted",
+    "commit answered",
+    "committed",
+    "connect failed",
+    "delivered again",
+    "delivered for the first time",
+    "disowned: expired",
+    "disowned: fenced",
+    "disowned: left",
+    "disowned: rebalanced",
+    "ended",
+    "failed at the start",
+    "log cut",
+    "log trimmed",
+    "member dead for ever",
+    "message aborted",
+    "message deleted",
+    "message lost by the broker",
+    "message of a transaction",
+    "message of a transaction committed",
+    "moved",
+    "notice: assigned",
+    "notice: ready",
+    "notice: reconnecting",
+    "notice: refused",
+    "notice: repositioned",
+    "notice: revoked",
+    "notice: stalled",
+    "notice: uncommitted",
+    "owned, as the coordinator sees it",
+    "passed over by the reset policy",
+    "request failed",
+    "revoked",
+];
+
+/// And which answers its members must get: requests and error codes.
+const REFUSED_IN_KAFKA: &[(&str, &str)] = &[
+    ("ConsumerGroupHeartbeat", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("ConsumerGroupHeartbeat", "FENCED_MEMBER_EPOCH"),
+    ("ConsumerGroupHeartbeat", "NOT_COORDINATOR"),
+    ("ConsumerGroupHeartbeat", "UNKNOWN_MEMBER_ID"),
+    ("ConsumerGroupHeartbeat", "UNRELEASED_INSTANCE_ID"),
+    ("Fetch", "FENCED_LEADER_EPOCH"),
+    ("Fetch", "FETCH_SESSION_ID_NOT_FOUND"),
+    ("Fetch", "OFFSET_OUT_OF_RANGE"),
+    ("Heartbeat", "ILLEGAL_GENERATION"),
+    ("Heartbeat", "NOT_COORDINATOR"),
+    ("Heartbeat", "REBALANCE_IN_PROGRESS"),
+    ("Heartbeat", "UNKNOWN_MEMBER_ID"),
+    ("JoinGroup", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("JoinGroup", "FENCED_INSTANCE_ID"),
+    ("JoinGroup", "MEMBER_ID_REQUIRED"),
+    ("JoinGroup", "NOT_COORDINATOR"),
+    ("JoinGroup", "UNKNOWN_MEMBER_ID"),
+    ("LeaveGroup", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("LeaveGroup", "NOT_COORDINATOR"),
+    ("LeaveGroup", "UNKNOWN_MEMBER_ID"),
+    ("ListOffsets", "FENCED_LEADER_EPOCH"),
+    ("ListOffsets", "OFFSET_NOT_AVAILABLE"),
+    ("Metadata", "LEADER_NOT_AVAILABLE"),
+    ("OffsetCommit", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("OffsetCommit", "ILLEGAL_GENERATION"),
+    ("OffsetCommit", "NOT_COORDINATOR"),
+    ("OffsetCommit", "STALE_MEMBER_EPOCH"),
+    ("OffsetCommit", "UNKNOWN_MEMBER_ID"),
+    ("OffsetFetch", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("OffsetFetch", "NOT_COORDINATOR"),
+    ("OffsetFetch", "STALE_MEMBER_EPOCH"),
+    ("OffsetFetch", "UNKNOWN_MEMBER_ID"),
+    ("OffsetForLeaderEpoch", "FENCED_LEADER_EPOCH"),
+    ("SyncGroup", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("SyncGroup", "NOT_COORDINATOR"),
+    ("SyncGroup", "REBALANCE_IN_PROGRESS"),
+    ("SyncGroup", "UNKNOWN_MEMBER_ID"),
+];
 
 #[test]
 fn the_same_seed_is_the_same_run() {
