@@ -88,7 +88,8 @@ impl Machine {
                 && let Some(frontier) = self.buffer.ledger.next_frontier()
             {
                 let (offset, epoch) = self.offset_after(frontier);
-                let partition = self.partitions.at(frontier.slot);
+                let partition = self.partitions.at_mut(frontier.slot);
+                partition.said = (offset, epoch);
                 offsets.entry(partition.topic).or_default().push(OffsetCommitRequestPartition {
                     partition_index: partition.index,
                     committed_offset: offset,

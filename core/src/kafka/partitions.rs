@@ -80,6 +80,8 @@ pub(super) struct Partition {
     /// One past what was handed out, and the leader epoch of that.
     pub(super) handed: i64,
     pub(super) handed_epoch: i32,
+    /// The furthest offset that was asked to be committed in this assignment, and its leader epoch.
+    pub(super) said: (i64, i32),
     /// What the broker confirmed as committed, or told at the start; -1 unknown.
     pub(super) committed: i64,
     /// As metadata or a hint said last; the leader's epoch that goes with it.
@@ -195,6 +197,7 @@ impl Partitions {
             position_epoch: -1,
             handed: -1,
             handed_epoch: -1,
+            said: (-1, -1),
             committed: -1,
             leader: None,
             leader_epoch: -1,

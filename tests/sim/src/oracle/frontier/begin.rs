@@ -10,7 +10,7 @@ pub(super) struct Begin {
     /// From this one on in the history of what was committed, each may be where it begins.
     history: usize,
     /// Where the log ended.
-    end: usize,
+    pub(super) end: usize,
     /// It goes on with what was read before, elsewhere.
     goes_on: bool,
     /// The reset policy may decide.
@@ -114,7 +114,7 @@ impl Oracle {
             return None;
         }
         // The reset policy, or the end of what is left of an epoch.
-        let adrift = begin.adrift || column.adrift;
+        let adrift = begin.adrift || column.adrift || (begin.goes_on && place.cuts > 0);
         let from_oldest = adrift && self.first_that_counts(role, shard, 0, at).is_none();
         if from_oldest {
             return None;

@@ -85,7 +85,15 @@ impl Oracle {
         let frontiers = self.frontiers.as_ref()?;
         let since = frontiers.places.get(shard as usize).filter(|place| place.cuts > 0)?.cut_place;
         let log = self.shards.get(shard as usize)?;
-        if frontiers.reading(run, shard)?.last.is_some_and(|(last, _)| last >= since) {
+        let reading = frontiers.reading(run, shard)?;
+        let began = reading.current.and_then(|epoch| reading.begins.get(&epoch));
+        let knows = match (began, reading.last) {
+            // Nothing came of this assignment yet: it is of before, or of after.
+            (Some(began), _) => began.end >= since,
+            (None, Some((last, _))) => last >= since,
+            (None, None) => true,
+        };
+        if knows {
             return None;
         }
         let places: Vec<usize> =
