@@ -494,7 +494,8 @@ impl Machine {
         // What was fetched and not handed out is withdrawn, and a commit in the new epoch would pass
         // what the application has in hand of the old one: from the first of these on it comes again.
         let handed = self.partitions.at(slot).handed;
-        let undone = self.buffer.ledger.first_in_flight(slot).map_or(handed, |seq| offset_of(seq).min(handed));
+        let undone =
+            self.buffer.ledger.first_in_flight(slot).map_or(handed, |seq| offset_of(seq).min(handed));
         match end {
             0.. => {
                 self.relocate(slot, if undone < 0 { end } else { end.min(undone) }, Reason::Error(error));

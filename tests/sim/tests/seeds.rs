@@ -77,7 +77,8 @@ fn no_promise_is_broken<B: Fresh>(test: &str, seen: &[&str], refused: &[(&str, &
     let kinds = FaultKind::ALL.iter().map(|kind| kind.name()).chain(B::FAULTS.iter().copied());
     let never: Vec<_> =
         kinds.chain(seen.iter().copied()).filter(|what| summary.sometimes.count(what) == 0).collect();
-    let unmet: Vec<_> = refused.iter().filter(|(one, other)| summary.sometimes.refused(one, other) == 0).collect();
+    let unmet: Vec<_> =
+        refused.iter().filter(|(one, other)| summary.sometimes.refused(one, other) == 0).collect();
     // What is rare needs many.
     assert!(seeds < 20_000 || never.is_empty(), "never happened, so it was not tested: {never:?}");
     assert!(seeds < 20_000 || unmet.is_empty(), "never answered, so it was not tested: {unmet:?}");
@@ -223,8 +224,8 @@ fn the_same_twice<B: Fresh>() {
     for seed in 0..200 {
         let [first, second] = [(); 2].map(|()| run::<B>(Seed(seed), Keep::default()));
         if first.hash != second.hash || first.events != second.events {
-            let [first, second] = [(); 2]
-                .map(|()| run::<B>(Seed(seed), Keep { trace: true, ..Keep::default() }).trace);
+            let [first, second] =
+                [(); 2].map(|()| run::<B>(Seed(seed), Keep { trace: true, ..Keep::default() }).trace);
             let differs = first.lines().zip(second.lines()).enumerate().find(|(_, (a, b))| a != b);
             panic!("seed {seed} is not the same twice: {differs:?}");
         }

@@ -236,7 +236,9 @@ impl Kafka {
     pub fn move_leader(&mut self, name: &str, index: i32, id: i32) -> bool {
         let alive = self.nodes.is_alive(id);
         let partition = self.topics.partition_mut(name, index);
-        let Some(partition) = partition.filter(|one| alive && one.replicas.contains(&id)) else { return false };
+        let Some(partition) = partition.filter(|one| alive && one.replicas.contains(&id)) else {
+            return false;
+        };
         let moved = partition.leader != Some(id);
         if moved {
             partition.leader = Some(id);

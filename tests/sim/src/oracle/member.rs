@@ -489,7 +489,9 @@ impl Oracle {
         if self.frontiers.is_some() && name == "Fetch" {
             let who = self.runs.get_mut(run.0 as usize);
             if who.is_some_and(|who| !who.fetches.add(now, FETCHES_MAX)) {
-                self.accuse("G12", || format!("more than {FETCHES_MAX} fetches in a second, and nothing came"));
+                self.accuse("G12", || {
+                    format!("more than {FETCHES_MAX} fetches in a second, and nothing came")
+                });
             }
         }
         let Some(refused) = refused else { return };

@@ -155,7 +155,8 @@ impl Oracle {
                 commit_within: interval.saturating_add(way * 40 + Duration::from_secs(1)),
                 unacked_max: limits.unacked_max as u64,
                 // A read gives up to `batch` messages of each shard.
-                queued_max: rules.lane_records + (limits.lane_records_max + 2 * role.options.batch * shards.len()) as u64,
+                queued_max: rules.lane_records
+                    + (limits.lane_records_max + 2 * role.options.batch * shards.len()) as u64,
                 rules,
             }
         });

@@ -33,8 +33,8 @@ pub(super) fn releases(swarm: &Swarm) -> Vec<Release> {
 fn refine_role(role: &mut Role, tape: &mut Tape) {
     let ms = Duration::from_millis;
     let mut kafka = KafkaOptions::default();
-    kafka.protocol = [GroupProtocol::Classic, GroupProtocol::Consumer, GroupProtocol::Auto]
-        [tape.below(3) as usize];
+    kafka.protocol =
+        [GroupProtocol::Classic, GroupProtocol::Consumer, GroupProtocol::Auto][tape.below(3) as usize];
     kafka.assignors = match tape.below(6) {
         0 => vec![AssignorKind::Range],
         1 => vec![AssignorKind::RoundRobin],

@@ -165,7 +165,9 @@ impl KafkaBackend {
             let marker = if aborted { Marker::Abort } else { Marker::Commit };
             let millis = (UNIX_MS_AT_ORIGIN + now.as_nanos() / 1_000_000) as i64;
             let batch = BatchBuilder::marker(0, producer, 0, millis, marker).build();
-            let Some(base) = batch.ok().and_then(|batch| self.append(now, shard, batch.into())) else { return };
+            let Some(base) = batch.ok().and_then(|batch| self.append(now, shard, batch.into())) else {
+                return;
+            };
             let told = offsets.into_iter().map(|offset| Fact::Decided {
                 shard: shard as u32,
                 seq: seq_of(offset),

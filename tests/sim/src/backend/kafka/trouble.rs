@@ -70,11 +70,10 @@ impl KafkaBackend {
 
     /// The offsets of a partition. Retention leaves alone what a transaction is open for.
     fn trimmable(&self, shard: usize) -> Option<(i64, i64)> {
-        let place = self.places.get(shard).filter(|_| !self.writers.get(shard).is_none_or(Writer::has_open))?;
+        let place =
+            self.places.get(shard).filter(|_| !self.writers.get(shard).is_none_or(Writer::has_open))?;
         // Nor does it go further than what is known to be committed.
-        let held = |undo: &Undo| {
-            matches!(undo, Undo::Watermark { topic, index, .. } if (topic, index) == (&place.0, &place.1))
-        };
+        let held = |undo: &Undo| matches!(undo, Undo::Watermark { topic, index, .. } if (topic, index) == (&place.0, &place.1));
         self.kafka.range(&place.0, place.1).filter(|_| !self.heals.iter().any(held))
     }
 
@@ -127,7 +126,8 @@ impl KafkaBackend {
             "coordinator moved" => {
                 let id = tape.within(1, self.nodes as u64) as i32;
                 let group = GROUPS[tape.below(GROUPS.len() as u64) as usize];
-                let moved = self.kafka.coordinator(group) != Some(id) && self.kafka.move_coordinator(group, id);
+                let moved =
+                    self.kafka.coordinator(group) != Some(id) && self.kafka.move_coordinator(group, id);
                 done(moved, format!("broker {id} coordinates {group}"))
             }
             "coordinator loads" => {

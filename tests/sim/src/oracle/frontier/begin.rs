@@ -46,8 +46,10 @@ impl Oracle {
         let (name, moving) = (who.name(), who.moving || who.left_group);
         let jumps = self.roles.get(who.role).is_some_and(|role| role.rules.jumps);
         let Some(frontiers) = &mut self.frontiers else { return };
-        let explained =
-            frontiers.places.get(shard as usize).is_some_and(|place| place.cuts > 0 || place.start > from.low());
+        let explained = frontiers
+            .places
+            .get(shard as usize)
+            .is_some_and(|place| place.cuts > 0 || place.start > from.low());
         if let Some(reading) = frontiers.reading_mut(run, shard) {
             reading.went_back = true;
         }
@@ -60,7 +62,9 @@ impl Oracle {
             }
         }
         if !explained && !moving {
-            self.accuse("K10", || format!("{name} gave up its position {from} in {assignment}, which is there"));
+            self.accuse("K10", || {
+                format!("{name} gave up its position {from} in {assignment}, which is there")
+            });
         }
     }
 

@@ -104,11 +104,8 @@ impl Oracle {
     /// What a commit passes that no application is done with.
     fn passes(&mut self, run: Run, shard: u32, from: u64, to: u64, adrift: bool) -> Option<String> {
         let role = self.runs.get(run.0 as usize)?.role;
-        let Some((acks, commit, earliest)) =
-            self.roles.get(role).map(|role| (role.acks, role.commit, role.rules.earliest))
-        else {
-            return None;
-        };
+        let kind = self.roles.get(role)?;
+        let (acks, commit, earliest) = (kind.acks, kind.commit, kind.rules.earliest);
         for at in self.unread_by(run, shard, to).map(|(_, places)| places).unwrap_or_default() {
             self.give_up(role, shard, at, at + 1);
         }

@@ -28,9 +28,7 @@ impl Oracle {
             let Some(column) = self.frontiers.as_ref().and_then(|all| all.column(role, shard)) else {
                 continue;
             };
-            if column.history.iter().flatten().max().is_some_and(|most| *most > seq.low())
-                && column.adrift
-            {
+            if column.history.iter().flatten().max().is_some_and(|most| *most > seq.low()) && column.adrift {
                 self.give_up(role, shard, at, at + 1);
             }
         }

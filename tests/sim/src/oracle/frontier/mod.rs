@@ -79,7 +79,8 @@ impl Rules {
             recovery: kafka.session_timeout.max(SESSION_MAX) * 2
                 + kafka.rebalance_timeout.min(REBALANCE_MAX) * 2
                 + kafka.fetch_max_wait * 2,
-            lane_records: (role.options.limits.lane_bytes_max / BATCH_MIN + 1).min(1_000) as u64 * BATCH_RECORDS,
+            lane_records: (role.options.limits.lane_bytes_max / BATCH_MIN + 1).min(1_000) as u64
+                * BATCH_RECORDS,
             lane_bytes: role.options.limits.lane_bytes_max as u64
                 + BROKERS * BATCH_RECORDS * (swarm.payload_max + RECORD_MAX),
             unaware: kafka.heartbeat_interval.max(HEARTBEAT_MAX) * 2 + way * 20 + Duration::from_secs(1),
@@ -288,7 +289,8 @@ impl Oracle {
         };
         let committed = self.roles.get(role).is_some_and(|role| role.rules.read_committed);
         let aborted = frontiers.places.get(shard as usize).is_some_and(|place| place.aborted.contains(&at));
-        !log.is_gone(at) && !log.mark(role, at).excused && !(committed && aborted)
+        let needless = log.is_gone(at) || log.mark(role, at).excused || (committed && aborted);
+        !needless
     }
 
     /// The first message that counts, from one place up to another.
@@ -325,7 +327,9 @@ impl Oracle {
             let skipped = self.first_that_counts(role, id.shard, before + 1, at);
             match skipped {
                 _ if at <= before => Some(("G11", "after one that is later".into())),
-                Some(skipped) => Some(("G1", format!("without {} before it", self.name_of(id.shard, skipped)))),
+                Some(skipped) => {
+                    Some(("G1", format!("without {} before it", self.name_of(id.shard, skipped))))
+                }
                 None => None,
             }
         } else if left {
@@ -437,7 +441,8 @@ impl Oracle {
 
     /// K6: who is a member and should not be, or should be and isn't.
     pub fn not_members(&self, role: usize, members: &[Bytes]) -> Option<String> {
-        let frontiers = self.frontiers.as_ref().filter(|_| self.roles.get(role).is_some_and(|r| r.rules.member))?;
+        let frontiers =
+            self.frontiers.as_ref().filter(|_| self.roles.get(role).is_some_and(|r| r.rules.member))?;
         let runs: Vec<_> = members.iter().map(|member| frontiers.members.get(member)).collect();
         for (member, run) in members.iter().zip(&runs) {
             let who = run.and_then(|run| self.runs.get(run.0 as usize));
