@@ -461,6 +461,12 @@ impl Ledger {
         self.slots.get(&slot).map_or(0, |state| state.in_flight)
     }
 
+    /// The first message of one slot that was handed out and not acked. Linear in its batches.
+    pub fn first_in_flight(&self, slot: Slot) -> Option<SeqNo> {
+        let batches = self.slots.get(&slot)?.segments();
+        batches.filter_map(|id| self.segments.get(&id)?.first_open()).min()
+    }
+
     /// Messages that were acked and are in no commit; where frontiers are committed, those up
     /// to one that is under way count too. O(1).
     pub fn acked(&self) -> u64 {

@@ -88,7 +88,8 @@ impl Machine {
                 && let Some(frontier) = self.buffer.ledger.next_frontier()
             {
                 let (offset, epoch) = self.offset_after(frontier);
-                let partition = self.partitions.at(frontier.slot);
+                let partition = self.partitions.at_mut(frontier.slot);
+                partition.said = (offset, epoch);
                 offsets.entry(partition.topic).or_default().push(OffsetCommitRequestPartition {
                     partition_index: partition.index,
                     committed_offset: offset,
@@ -137,10 +138,19 @@ impl Machine {
             topics: topics.collect(),
             ..Default::default()
         };
+        let full = commit.frontiers.len() >= max;
         let link = &mut self.links[usize::from(number)];
         link.send(now, &client_id, version, &request, Task::Commit(commit), patience);
-        self.buffer.schedule.handle_sent(now, u64::MAX);
-        self.acked_before = self.stats.acked;
+        // Positions alone leave what is acked to its own schedule, where it may be held back.
+        if frontiers_too {
+            self.buffer.schedule.handle_sent(now, u64::MAX);
+            self.acked_before = self.stats.acked;
+        }
+        if full {
+            // There may be more of them than one request takes: the rest goes with the next, and not
+            // when somebody acks again, as whoever waits for this commit may hold all acks back.
+            self.buffer.schedule.handle_request(now);
+        }
         self.committing = true;
     }
 
@@ -157,6 +167,8 @@ impl Machine {
             self.buffer.ledger.in_flight_of(frontier.slot) == 0 || mutation::is(Mutation::FrontierPassesHole);
         match all_done && partition.handed >= next {
             true => (partition.handed, partition.handed_epoch),
+            // Sent before, past markers, and its answer was lost: what was handed out since is behind.
+            false if partition.said.0 > next => partition.said,
             // An epoch that is too old is never wrong (KIP-320), but one that is too new is.
             false => (next, -1),
         }

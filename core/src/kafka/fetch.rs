@@ -426,11 +426,13 @@ impl Machine {
                 && partition.stage() == Stage::Fetching
                 && self.phase != Phase::Closing
         });
-        if !current {
-            return Ok(());
-        }
+        // Also where the answer comes too late, as another broker's was there first: the session has
+        // a position that is over, and would answer for it again and again.
         if !mutation::is(Mutation::FetchSessionDesync) {
             reader.dirty.insert(slot);
+        }
+        if !current {
+            return Ok(());
         }
         let code = ErrorCode(data.error_code);
         if code != ErrorCode::NONE {
@@ -438,7 +440,9 @@ impl Machine {
             return Ok(());
         }
         let now = self.now;
-        let until = now + self.config.options.kafka.metadata_age;
+        // Long enough for some answers: one that is about something else may have to come first.
+        let kafka = &self.config.options.kafka;
+        let until = now + kafka.metadata_age.max(kafka.fetch_max_wait * REPLICA_WAITS);
         let partition = self.partitions.at_mut(slot);
         partition.high_watermark = data.high_watermark;
         partition.backoff.handle_success(now);
@@ -545,6 +549,9 @@ impl Reader {
         self.epoch = i32::from(id != 0);
     }
 }
+
+/// A replica is read from for at least so many times what a fetch may wait.
+const REPLICA_WAITS: u32 = 5;
 
 /// How much longer than it was asked to wait a broker may be silent before others are asked.
 const SUSPECT_AFTER: Duration = Duration::from_secs(2);

@@ -228,8 +228,9 @@ impl Machine {
                     let bytes_max = self.config.options.limits.reply_bytes_max;
                     match part.take(count, check, bytes_max, codecs) {
                         Ok(piece) if piece.entries.index.is_empty() => {
+                            let epoch = piece.leader_epoch;
                             self.lane.pop_part();
-                            self.hand_past(slot, end);
+                            self.hand_past(slot, end, epoch);
                         }
                         Ok(mut piece) => {
                             self.pass_over(slot, &mut piece);
@@ -264,7 +265,7 @@ impl Machine {
             }
             None => {
                 index.clear();
-                partition.handed = partition.handed.max(piece.next_offset);
+                partition.hand_past(piece.next_offset, piece.leader_epoch);
             }
         }
     }
@@ -289,9 +290,8 @@ impl Machine {
     }
 
     /// There was nothing for the application up to here: markers, aborted, compacted.
-    fn hand_past(&mut self, slot: Slot, end: i64) {
-        let partition = self.partitions.at_mut(slot);
-        partition.handed = partition.handed.max(end);
+    fn hand_past(&mut self, slot: Slot, end: i64, epoch: i32) {
+        self.partitions.at_mut(slot).hand_past(end, epoch);
     }
 
     /// The records are not what the format says: never passed on, never passed over. They are

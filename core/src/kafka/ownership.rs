@@ -33,6 +33,7 @@ impl Machine {
         partition.retry_at = now;
         (partition.position, partition.position_epoch) = (0, -1);
         (partition.handed, partition.handed_epoch, partition.committed) = (-1, -1, -1);
+        partition.said = (-1, -1);
         (partition.replica, partition.stalled, partition.lost) = (None, false, None);
         partition.not_before = i64::MIN;
         if let Some(leader) = leader {
@@ -105,6 +106,7 @@ impl Machine {
         partition.epoch = epoch;
         (partition.position, partition.position_epoch) = (to, -1);
         (partition.handed, partition.handed_epoch) = (to, -1);
+        partition.said = (-1, -1);
         partition.stalled = stalled;
         // Lost again before it was found: what was read last is what counts.
         partition.lost.get_or_insert((from, reason));
@@ -195,6 +197,8 @@ impl Machine {
         let from = self.partitions.at(slot).position;
         self.begin_elsewhere(slot, from, reason);
         self.partitions.set(slot, Stage::Place(spot));
+        // At once the first time; a broker whose answers contradict each other is asked less and less.
+        self.retry(slot);
     }
 
     /// The topic was deleted and made again under the same name: all that is in it is new.

@@ -80,6 +80,8 @@ pub(super) struct Partition {
     /// One past what was handed out, and the leader epoch of that.
     pub(super) handed: i64,
     pub(super) handed_epoch: i32,
+    /// The furthest offset that was asked to be committed in this assignment, and its leader epoch.
+    pub(super) said: (i64, i32),
     /// What the broker confirmed as committed, or told at the start; -1 unknown.
     pub(super) committed: i64,
     /// As metadata or a hint said last; the leader's epoch that goes with it.
@@ -104,6 +106,15 @@ pub(super) struct Partition {
 }
 
 impl Partition {
+    /// What lies before `end` needn't be handed out; `epoch` is that of the last batch of it. It goes
+    /// with the position when that is committed: the epoch of what came before would say that the log
+    /// was cut where that epoch ended (KIP-320).
+    pub(super) fn hand_past(&mut self, end: i64, epoch: i32) {
+        if end > self.handed {
+            (self.handed, self.handed_epoch) = (end, epoch);
+        }
+    }
+
     pub(super) fn stage(&self) -> Stage {
         self.stage
     }
@@ -186,6 +197,7 @@ impl Partitions {
             position_epoch: -1,
             handed: -1,
             handed_epoch: -1,
+            said: (-1, -1),
             committed: -1,
             leader: None,
             leader_epoch: -1,

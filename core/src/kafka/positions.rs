@@ -472,7 +472,7 @@ impl Machine {
                     self.partitions.set(slot, Stage::Fetching);
                     self.mend(slot);
                 }
-                ErrorCode::NONE => self.on_truncated(slot, answer.end_offset),
+                ErrorCode::NONE => self.on_truncated(slot, answer.end_offset, answer.leader_epoch),
                 code => self.on_leader_error(slot, code, "OffsetForLeaderEpoch", &stream),
             }
         }
@@ -480,7 +480,7 @@ impl Machine {
     }
 
     /// The log ends before our position: what was read there is gone (KIP-320).
-    fn on_truncated(&mut self, slot: Slot, end: i64) {
+    fn on_truncated(&mut self, slot: Slot, end: i64, epoch: i32) {
         let partition = self.partitions.at(slot);
         let (shard, position) = (partition.assignment(), partition.position);
         let words = format!("the log of {shard} was cut at {end}, before {position}");
@@ -491,8 +491,17 @@ impl Machine {
             });
         }
         let error = Error::Broker { command: "OffsetForLeaderEpoch", message: words.into() };
+        // What was fetched and not handed out is withdrawn, and a commit in the new epoch would pass
+        // what the application has in hand of the old one: from the first of these on it comes again.
+        let handed = self.partitions.at(slot).handed;
+        let undone =
+            self.buffer.ledger.first_in_flight(slot).map_or(handed, |seq| offset_of(seq).min(handed));
         match end {
-            0.. => self.relocate(slot, end, Reason::Error(error)),
+            0.. => {
+                self.relocate(slot, if undone < 0 { end } else { end.min(undone) }, Reason::Error(error));
+                // Should the log be cut once more before anything comes, that is seen, too.
+                self.partitions.at_mut(slot).position_epoch = epoch;
+            }
             // The leader doesn't know the epoch at all.
             _ => self.on_lost_position(slot, Reason::Error(error)),
         }

@@ -1,10 +1,11 @@
 //! What is committed, when, and what never.
 
+use tidegate_core::kafka::records::{BatchBuilder, Marker};
 use tidegate_core::kafka::wire::*;
-use tidegate_core::{AutoCommit, Outcome, Request as Ask};
+use tidegate_core::{AutoCommit, Limits, Outcome, Request as Ask};
 
 use crate::basics::{classic, newer, resumable};
-use crate::model::{Cluster, code};
+use crate::model::{Cluster, code, stored};
 use crate::world::{App, Fate, World, millis, secs};
 
 fn cluster() -> Cluster {
@@ -42,6 +43,42 @@ fn acks_in_any_order_commit_up_to_the_first_gap() {
         assert_eq!(world.committed("orders", 1), None);
         assert_eq!(commits(&world), [(0, 2), (0, 4), (0, 10)], "what didn't move was committed again");
     }
+}
+
+#[test]
+fn a_commit_of_more_partitions_than_one_request_takes_is_done() {
+    let mut limits = Limits::default();
+    limits.commit_messages_max = 1;
+    for options in [classic(), newer(), resumable()] {
+        let options = options.auto_commit(AutoCommit::Disabled).limits(limits.clone());
+        let mut world = World::new(options, cluster());
+        world.app = App::Takes;
+        world.until(secs(5), |world| world.got.len() == 20);
+        for index in 0..2 {
+            world.ack("orders", index, 0);
+        }
+        let outcome = world.outcome(Ask::Commit, secs(1));
+        assert_eq!(outcome, Outcome::Committed { messages: 2 });
+        assert_eq!([0, 1].map(|index| world.committed("orders", index)), [Some(1), Some(1)]);
+    }
+}
+
+#[test]
+fn what_lies_behind_a_marker_is_committed_with_the_marker_s_epoch() {
+    let mut cluster = Cluster::new(2, &[("orders", 1)]);
+    cluster.produce("orders", 0, 10);
+    let log = cluster.log("orders", 0);
+    log.elect(2);
+    let mut marker = BatchBuilder::marker(10, 7, 0, 1_000_200, Marker::Commit);
+    marker.leader_epoch(log.epoch);
+    let epoch = log.epoch;
+    log.append(stored(&marker, 10, Vec::new()));
+    let mut world = World::new(resumable(), cluster);
+    world.until(secs(5), |world| world.committed("orders", 0) == Some(11));
+    let last = world.all::<OffsetCommitRequest>().into_iter().last();
+    let said = last.map(|commit| commit.topics[0].partitions[0].committed_leader_epoch);
+    // That of the records before would say that the log was cut where the marker is (KIP-320).
+    assert_eq!(said, Some(epoch));
 }
 
 #[test]

@@ -257,6 +257,26 @@ fn a_log_that_was_cut_off_is_read_from_where_it_parts() {
 }
 
 #[test]
+fn a_cut_log_hands_out_again_what_the_application_has_in_hand() {
+    for options in [classic(), newer(), resumable()] {
+        let mut cluster = Cluster::new(2, &[("orders", 1)]);
+        (0..3).for_each(|_| cluster.produce("orders", 0, 10));
+        let mut world = World::new(options.auto_commit(AutoCommit::Disabled), cluster);
+        world.app = App::Takes;
+        world.until(secs(5), |world| world.got.len() == 30);
+        world.cluster.log("orders", 0).elect(2);
+        world.produce("orders", 0, 10);
+        world.until(secs(5), |world| world.got.len() == 40);
+        (0..6).for_each(|offset| world.ack("orders", 0, offset));
+        world.cluster.log("orders", 0).truncate(30, 1);
+        world.produce("orders", 0, 3);
+        // A commit of what follows would pass those that are un-acked.
+        world.until(secs(15), |world| world.got.len() == 67);
+        assert_eq!(world.offsets("orders", 0)[40..], (6..33).collect::<Vec<_>>());
+    }
+}
+
+#[test]
 fn seek_goes_to_what_is_strictly_later_in_all_shards() {
     for options in [classic(), newer(), resumable(), ConsumerOptions::default()] {
         let mut world = World::new(options, cluster());

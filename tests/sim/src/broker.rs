@@ -202,6 +202,15 @@ pub enum Fact {
         /// The connection on which it was said.
         peer: PeerId,
     },
+    /// A member asked its coordinator for what is assigned to it.
+    Met {
+        /// Its group.
+        group: Bytes,
+        /// Its id there.
+        member: Bytes,
+        /// Where it asks from.
+        peer: PeerId,
+    },
     /// The coordinator gave a shard to a member, or, with another epoch, left it there. Told when the
     /// coordinator decides so, before the member knows. A plan that gives a shard to several tells
     /// each of them.
@@ -214,6 +223,48 @@ pub enum Fact {
         member: Bytes,
         /// The generation, or the member's epoch (KIP-848), from which on.
         epoch: i32,
+    },
+    /// A message is part of a transaction that is open: nobody knows yet whether it counts. Told
+    /// right after it was appended.
+    Undecided {
+        /// Where.
+        shard: u32,
+        /// Its position.
+        seq: SeqNo,
+    },
+    /// The transaction of a message ended.
+    Decided {
+        /// Where.
+        shard: u32,
+        /// Its position.
+        seq: SeqNo,
+        /// It never counts.
+        aborted: bool,
+    },
+    /// Retention: nothing before this position is there any more. Told after what is gone.
+    Trimmed {
+        /// Where.
+        shard: u32,
+        /// The first position that may be there.
+        start: SeqNo,
+    },
+    /// A leader took over that had not all of the log: its end is here, and what comes next has
+    /// positions that others had. Told after what is gone.
+    Cut {
+        /// Where.
+        shard: u32,
+        /// One past the last position.
+        end: SeqNo,
+    },
+    /// From now on readers may not see the last messages of a shard, for a while.
+    HeldBack {
+        /// Which.
+        shard: u32,
+    },
+    /// A shard is there only since now.
+    Grown {
+        /// Which.
+        shard: u32,
     },
     /// A member that owned a shard doesn't any more, as the coordinator sees it; in a classic group
     /// the members keep what they have until the next generation's assignment is there.

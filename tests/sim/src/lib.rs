@@ -168,7 +168,7 @@ pub mod tape;
 pub mod timeline;
 pub mod world;
 
-pub use backend::{Backend, Fresh, Observed, RedisBackend};
+pub use backend::{Backend, Fresh, KafkaBackend, Observed, Progress, RedisBackend};
 pub use broker::{Broker, BrokerCommand, BrokerEvent, Fact, Lost, PeerId};
 pub use campaign::{Failure, Summary, campaign, choices, run};
 pub use explore::{Explored, explore};

@@ -7,7 +7,7 @@
 use std::time::Instant;
 
 use tidegate_sim::swarm::FaultKind;
-use tidegate_sim::{Backend, Keep, RedisBackend, Seed, Tape, campaign, run};
+use tidegate_sim::{Fresh, KafkaBackend, Keep, RedisBackend, Seed, Tape, campaign, run};
 
 fn seeds() -> u64 {
     let wanted = std::env::var("TIDEGATE_SEEDS")
@@ -17,15 +17,20 @@ fn seeds() -> u64 {
     wanted.unwrap_or(if cfg!(debug_assertions) { 1_000 } else { 100_000 })
 }
 
+/// The first seed; 0 unless the environment says.
+fn first() -> u64 {
+    std::env::var("TIDEGATE_FIRST_SEED").ok().and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(2, usize::from)
 }
 
 /// The seed that the environment names, run alone and told at length.
-fn replayed() -> bool {
+fn replayed<B: Fresh>() -> bool {
     let Ok(text) = std::env::var("TIDEGATE_SEED") else { return false };
     let seed: Seed = text.parse().unwrap_or_else(|error| panic!("TIDEGATE_SEED: {error}"));
-    let report = run::<RedisBackend>(seed, Keep { trace: true, ..Keep::default() });
+    let report = run::<B>(seed, Keep { trace: true, ..Keep::default() });
     println!("{}\na world of {}\n", report.trace, report.swarm);
     match report.violation {
         Some(violation) => panic!("seed {seed}: {violation}"),
@@ -36,11 +41,20 @@ fn replayed() -> bool {
 
 #[test]
 fn no_promise_is_broken_in_any_world() {
-    if replayed() {
+    no_promise_is_broken::<RedisBackend>("no_promise_is_broken_in_any_world", SEEN, &[]);
+}
+
+#[test]
+fn no_promise_is_broken_in_any_world_of_kafka() {
+    no_promise_is_broken::<KafkaBackend>("of_kafka", SEEN_IN_KAFKA, REFUSED_IN_KAFKA);
+}
+
+fn no_promise_is_broken<B: Fresh>(test: &str, seen: &[&str], refused: &[(&str, &str)]) {
+    if replayed::<B>() {
         return;
     }
     let (seeds, since) = (seeds(), Instant::now());
-    let summary = campaign::<RedisBackend>(0..seeds, threads(), 5, |_| {});
+    let summary = campaign::<B>(first()..first() + seeds, threads(), 5, |_| {});
     let took = since.elapsed().as_secs_f64();
     let (sent, got, again) = summary.messages;
     println!(
@@ -55,16 +69,19 @@ fn no_promise_is_broken_in_any_world() {
     println!("{}", summary.sometimes);
     for failure in &summary.failures {
         println!(
-            "{failure}\n  replay it: TIDEGATE_SEED={} cargo test -p tidegate-sim --test seeds",
+            "{failure}\n  replay it: TIDEGATE_SEED={} cargo test -p tidegate-sim --test seeds {test}",
             failure.seed
         );
     }
     assert!(summary.failures.is_empty(), "{} of {} seeds failed", summary.failures.len(), summary.runs);
-    let kinds = FaultKind::ALL.iter().map(|kind| kind.name()).chain(RedisBackend::FAULTS.iter().copied());
+    let kinds = FaultKind::ALL.iter().map(|kind| kind.name()).chain(B::FAULTS.iter().copied());
     let never: Vec<_> =
-        kinds.chain(SEEN.iter().copied()).filter(|what| summary.sometimes.count(what) == 0).collect();
+        kinds.chain(seen.iter().copied()).filter(|what| summary.sometimes.count(what) == 0).collect();
+    let unmet: Vec<_> =
+        refused.iter().filter(|(one, other)| summary.sometimes.refused(one, other) == 0).collect();
     // What is rare needs many.
     assert!(seeds < 20_000 || never.is_empty(), "never happened, so it was not tested: {never:?}");
+    assert!(seeds < 20_000 || unmet.is_empty(), "never answered, so it was not tested: {unmet:?}");
 }
 
 /// What must happen in a run of seeds, beside each kind of fault.
@@ -116,13 +133,99 @@ const SEEN: &[&str] = &[
     "revoked",
 ];
 
+/// The same in a run of Kafka's seeds.
+const SEEN_IN_KAFKA: &[&str] = &[
+    "assigned",
+    "backpressure",
+    "closed clean",
+    "closed with acks uncommitted",
+    "commit answered",
+    "committed",
+    "connect failed",
+    "delivered again",
+    "delivered for the first time",
+    "disowned: expired",
+    "disowned: fenced",
+    "disowned: left",
+    "disowned: rebalanced",
+    "ended",
+    "failed at the start",
+    "log cut",
+    "log trimmed",
+    "member dead for ever",
+    "message aborted",
+    "message deleted",
+    "message lost by the broker",
+    "message of a transaction",
+    "message of a transaction committed",
+    "moved",
+    "notice: assigned",
+    "notice: ready",
+    "notice: reconnecting",
+    "notice: refused",
+    "notice: repositioned",
+    "notice: revoked",
+    "notice: stalled",
+    "notice: uncommitted",
+    "owned, as the coordinator sees it",
+    "passed over by the reset policy",
+    "request failed",
+    "revoked",
+];
+
+/// And which answers its members must get: requests and error codes.
+const REFUSED_IN_KAFKA: &[(&str, &str)] = &[
+    ("ConsumerGroupHeartbeat", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("ConsumerGroupHeartbeat", "FENCED_MEMBER_EPOCH"),
+    ("ConsumerGroupHeartbeat", "NOT_COORDINATOR"),
+    ("ConsumerGroupHeartbeat", "UNKNOWN_MEMBER_ID"),
+    ("ConsumerGroupHeartbeat", "UNRELEASED_INSTANCE_ID"),
+    ("Fetch", "FENCED_LEADER_EPOCH"),
+    ("Fetch", "FETCH_SESSION_ID_NOT_FOUND"),
+    ("Fetch", "OFFSET_OUT_OF_RANGE"),
+    ("Heartbeat", "ILLEGAL_GENERATION"),
+    ("Heartbeat", "NOT_COORDINATOR"),
+    ("Heartbeat", "REBALANCE_IN_PROGRESS"),
+    ("Heartbeat", "UNKNOWN_MEMBER_ID"),
+    ("JoinGroup", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("JoinGroup", "FENCED_INSTANCE_ID"),
+    ("JoinGroup", "MEMBER_ID_REQUIRED"),
+    ("JoinGroup", "NOT_COORDINATOR"),
+    ("JoinGroup", "UNKNOWN_MEMBER_ID"),
+    ("LeaveGroup", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("LeaveGroup", "NOT_COORDINATOR"),
+    ("LeaveGroup", "UNKNOWN_MEMBER_ID"),
+    ("ListOffsets", "FENCED_LEADER_EPOCH"),
+    ("ListOffsets", "OFFSET_NOT_AVAILABLE"),
+    ("Metadata", "LEADER_NOT_AVAILABLE"),
+    ("OffsetCommit", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("OffsetCommit", "ILLEGAL_GENERATION"),
+    ("OffsetCommit", "NOT_COORDINATOR"),
+    ("OffsetCommit", "STALE_MEMBER_EPOCH"),
+    ("OffsetCommit", "UNKNOWN_MEMBER_ID"),
+    ("OffsetFetch", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("OffsetFetch", "NOT_COORDINATOR"),
+    ("OffsetFetch", "STALE_MEMBER_EPOCH"),
+    ("OffsetFetch", "UNKNOWN_MEMBER_ID"),
+    ("OffsetForLeaderEpoch", "FENCED_LEADER_EPOCH"),
+    ("SyncGroup", "COORDINATOR_LOAD_IN_PROGRESS"),
+    ("SyncGroup", "NOT_COORDINATOR"),
+    ("SyncGroup", "REBALANCE_IN_PROGRESS"),
+    ("SyncGroup", "UNKNOWN_MEMBER_ID"),
+];
+
 #[test]
 fn the_same_seed_is_the_same_run() {
+    the_same_twice::<RedisBackend>();
+    the_same_twice::<KafkaBackend>();
+}
+
+fn the_same_twice<B: Fresh>() {
     for seed in 0..200 {
-        let [first, second] = [(); 2].map(|()| run::<RedisBackend>(Seed(seed), Keep::default()));
+        let [first, second] = [(); 2].map(|()| run::<B>(Seed(seed), Keep::default()));
         if first.hash != second.hash || first.events != second.events {
-            let [first, second] = [(); 2]
-                .map(|()| run::<RedisBackend>(Seed(seed), Keep { trace: true, ..Keep::default() }).trace);
+            let [first, second] =
+                [(); 2].map(|()| run::<B>(Seed(seed), Keep { trace: true, ..Keep::default() }).trace);
             let differs = first.lines().zip(second.lines()).enumerate().find(|(_, (a, b))| a != b);
             panic!("seed {seed} is not the same twice: {differs:?}");
         }

@@ -4,8 +4,10 @@
 //! **Invariant:** the world, the tape, the faults of the network and the oracle know a backend
 //! only by this; a new backend changes none of them.
 
+use std::time::Duration;
+
 use bytes::Bytes;
-use tidegate_core::{Error, Instant, Machine, Setup, ShardId, StreamKey};
+use tidegate_core::{ConsumerOptions, Error, Instant, Machine, SeqNo, Setup, ShardId, StreamKey};
 
 use crate::broker::Broker;
 use crate::swarm::Swarm;
@@ -39,6 +41,16 @@ pub struct Outage {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heal(pub u64);
 
+/// How a group's progress is kept at the broker, which decides what the oracle holds it against.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Progress {
+    /// Message by message.
+    #[default]
+    Entries,
+    /// As one position in each shard.
+    Offsets,
+}
+
 /// A backend, as the world sees it.
 pub trait Backend {
     /// The machine, as production runs it.
@@ -49,8 +61,21 @@ pub trait Backend {
     /// Names of the broker's faults, for tables.
     const FAULTS: &'static [&'static str];
 
+    /// How a group's progress is kept.
+    const PROGRESS: Progress = Progress::Entries;
+
     /// What the broker calls a shard; `sharded`: of a stream that has several.
     fn shard_name(stream: &StreamKey, shard: ShardId, sharded: bool) -> Bytes;
+
+    /// A position to rewind to, from a number below 2^41.
+    fn position(number: u64) -> SeqNo {
+        SeqNo::redis(number, 0)
+    }
+
+    /// How much longer than elsewhere everything may take once faults are over.
+    fn patience(_options: &ConsumerOptions) -> Duration {
+        Duration::ZERO
+    }
 
     /// A machine.
     ///
@@ -79,18 +104,28 @@ pub trait Backend {
     /// All faults are over, and stay so; what they broke and a consumer can't mend is mended.
     fn calm(&mut self, now: Instant);
 
+    /// The members of a group, as the broker knows them; those that must be alive in the end.
+    fn members(&mut self, _group: &Bytes) -> Vec<Bytes> {
+        Vec::new()
+    }
+
     /// What of the group's work the broker still waits for, in a few words.
     fn unfinished(&mut self, now: Instant, group: &Bytes) -> Option<String>;
 }
 
 /// A backend that needs nothing but the kind of world that it is for.
 pub trait Fresh: Backend {
+    /// Makes a swarm one of this backend's: what only its consumers have is drawn, too.
+    fn refine(_swarm: &mut Swarm, _tape: &mut Tape) {}
+
     /// A fresh cluster, with these shards.
     fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], tape: &mut Tape) -> Self;
 }
 
+mod kafka;
 mod observed;
 mod redis;
 
+pub use kafka::KafkaBackend;
 pub use observed::Observed;
 pub use redis::RedisBackend;

@@ -54,7 +54,7 @@ use tidegate_core::{Instant, SeqNo};
 pub use config::{Config, ConsumerGroups};
 pub use versions::Release;
 
-use crate::broker::{BrokerCommand, Fact, PeerId};
+use crate::broker::{BrokerCommand, Fact, Gone, PeerId};
 use coordinator::Coordinator;
 use nodes::Nodes;
 use peer::Peer;
@@ -204,19 +204,54 @@ impl Kafka {
     /// A leader that had not all of it takes over: what comes from this offset on is lost, as after
     /// an unclean election.
     pub fn lose(&mut self, name: &str, index: i32, end: i64) {
+        let shard = self.shard_of(name, index);
         if let Some(partition) = self.topics.partition_mut(name, index) {
+            let before: Vec<i64> = partition.log.offsets(0).collect();
             partition.log.truncate(end);
             partition.begin_epoch();
+            let end = partition.log.end();
+            let lost = before.into_iter().filter(|offset| *offset >= end);
+            self.facts.extend(gone(shard, lost, Gone::Lost));
+            self.facts.extend(shard.map(|shard| Fact::Cut { shard, end: seq_of(end) }));
         }
         self.rouse();
     }
 
     /// Retention: nothing before this offset is there any more.
     pub fn trim(&mut self, name: &str, index: i32, start: i64) {
+        let shard = self.shard_of(name, index);
         if let Some(partition) = self.topics.partition_mut(name, index) {
+            let before = partition.log.start();
+            let known: Vec<i64> = partition.log.offsets(before).collect();
             partition.log.trim(start);
+            let start = partition.log.start();
+            let trimmed = known.into_iter().filter(|offset| *offset < start);
+            self.facts.extend(gone(shard, trimmed, Gone::Deleted));
+            self.facts.extend(shard.map(|shard| Fact::Trimmed { shard, start: seq_of(start) }));
         }
         self.rouse();
+    }
+
+    /// Another replica leads the partition from now on, in a new epoch; false if this one can't.
+    pub fn move_leader(&mut self, name: &str, index: i32, id: i32) -> bool {
+        let alive = self.nodes.is_alive(id);
+        let partition = self.topics.partition_mut(name, index);
+        let Some(partition) = partition.filter(|one| alive && one.replicas.contains(&id)) else {
+            return false;
+        };
+        let moved = partition.leader != Some(id);
+        if moved {
+            partition.leader = Some(id);
+            partition.begin_epoch();
+            self.rouse();
+        }
+        moved
+    }
+
+    /// The offsets that a partition has: of the first record that may be there, and one past the last.
+    pub fn range(&self, name: &str, index: i32) -> Option<(i64, i64)> {
+        let log = &self.topics.partition(name, index)?.log;
+        Some((log.start(), log.end()))
     }
 
     /// The number of a partition that is watched.
@@ -229,4 +264,13 @@ impl Kafka {
         let parked = self.peers.iter().filter(|(_, peer)| peer.parked.is_some());
         self.restless.extend(parked.map(|(id, _)| *id));
     }
+}
+
+fn gone(shard: Option<u32>, offsets: impl Iterator<Item = i64>, why: Gone) -> impl Iterator<Item = Fact> {
+    let all = offsets.map(seq_of);
+    all.filter_map(move |seq| Some(Fact::Gone { shard: shard?, seq, why }))
+}
+
+fn seq_of(offset: i64) -> SeqNo {
+    SeqNo::offset(u64::try_from(offset).unwrap_or(0))
 }

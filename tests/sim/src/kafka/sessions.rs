@@ -179,7 +179,8 @@ impl Sessions {
         Ok(Pending {
             reader,
             most: usize::try_from(request.max_bytes).unwrap_or(0),
-            least: usize::try_from(request.min_bytes).unwrap_or(0),
+            // No more than may be sent at all.
+            least: usize::try_from(request.min_bytes.min(request.max_bytes)).unwrap_or(0),
             committed: request.isolation_level == 1,
             version,
             rack: request.rack_id,

@@ -22,7 +22,7 @@ impl Oracle {
         }
     }
 
-    fn run_of(&self, peer: PeerId) -> Option<Run> {
+    pub(super) fn run_of(&self, peer: PeerId) -> Option<Run> {
         self.peers.get(peer.0 as usize).copied().flatten()
     }
 
@@ -31,7 +31,11 @@ impl Oracle {
         match fact {
             Fact::Appended { shard, seq } => {
                 let log = self.shards.get_mut(*shard as usize);
-                if log.is_some_and(|log| log.append(*seq)) {
+                let appended = log.is_some_and(|log| log.append(*seq));
+                if self.frontiers.is_some() {
+                    return self.on_appended(*shard, *seq, appended);
+                }
+                if appended {
                     return;
                 }
                 // A fail-over that lost a deletion brings messages back: whoever reads alone may
@@ -63,8 +67,16 @@ impl Oracle {
             Fact::SetBack { shard } => self.on_set_back(*shard),
             Fact::Walked { shard, peer, anew, goes_on } => self.on_walked(*shard, *peer, *anew, *goes_on),
             Fact::Commanded { peer, name, refused } => self.on_command(*peer, name, *refused),
-            // Groups of Kafka: not looked at yet.
-            Fact::CommittedTo { .. } | Fact::Owned { .. } | Fact::Disowned { .. } => {}
+            Fact::CommittedTo { .. }
+            | Fact::Met { .. }
+            | Fact::Owned { .. }
+            | Fact::Disowned { .. }
+            | Fact::Undecided { .. }
+            | Fact::Decided { .. }
+            | Fact::Trimmed { .. }
+            | Fact::Cut { .. }
+            | Fact::HeldBack { .. }
+            | Fact::Grown { .. } => self.on_fact_of_offsets(fact),
         }
     }
 

@@ -34,6 +34,8 @@ pub(super) struct ShardLog {
     /// When the groups were set back last.
     pub(super) set_back: Option<Instant>,
     seqs: Vec<SeqNo>,
+    /// Where the log was cut, and positions given again: the places from which they ascend anew.
+    anew: Vec<usize>,
     gone: Vec<bool>,
     marks: Vec<Vec<Mark>>,
     /// By role: nothing before this is undone.
@@ -48,6 +50,7 @@ impl ShardLog {
             restored: false,
             set_back: None,
             seqs: Vec::new(),
+            anew: Vec::new(),
             gone: Vec::new(),
             marks: vec![Vec::new(); roles],
             done_to: vec![std::cell::Cell::new(0); roles],
@@ -83,14 +86,40 @@ impl ShardLog {
         if self.seqs.last().is_some_and(|last| *last >= seq) {
             return false;
         }
-        self.seqs.push(seq);
-        self.gone.push(false);
-        self.marks.iter_mut().for_each(|marks| marks.push(Mark::default()));
+        self.push(seq);
         true
     }
 
+    /// The log was cut before this position, which is another message's from now on.
+    pub(super) fn append_anew(&mut self, seq: SeqNo) {
+        self.anew.push(self.seqs.len());
+        self.push(seq);
+    }
+
+    fn push(&mut self, seq: SeqNo) {
+        self.seqs.push(seq);
+        self.gone.push(false);
+        self.marks.iter_mut().for_each(|marks| marks.push(Mark::default()));
+    }
+
+    /// The place of the last message that had this position.
     pub(super) fn find(&self, seq: SeqNo) -> Option<usize> {
-        self.seqs.binary_search(&seq).ok()
+        let at = self.place_from(seq);
+        (self.seqs.get(at) == Some(&seq)).then_some(at)
+    }
+
+    /// The place of the first message from this position on, as the log is now.
+    pub(super) fn place_from(&self, seq: SeqNo) -> usize {
+        let mut end = self.seqs.len();
+        for begin in self.anew.iter().rev().copied().chain([0]) {
+            let part = self.seqs.get(begin..end).unwrap_or_default();
+            let holds = part.first().is_some_and(|first| *first <= seq);
+            if holds || begin == 0 {
+                return begin + part.partition_point(|known| *known < seq);
+            }
+            end = begin;
+        }
+        0
     }
 
     pub(super) fn lose(&mut self, at: usize) {
@@ -144,5 +173,24 @@ impl ShardLog {
     /// The first message that is there, from one place up to another.
     pub(super) fn missing(&self, from: usize, to: usize) -> Option<usize> {
         (from..to).find(|at| !self.is_gone(*at))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_that_was_given_again_is_the_later_message() {
+        let seq = SeqNo::offset;
+        let mut log = ShardLog::new(&"orders".into(), ShardId::ZERO, 1);
+        assert!([0, 1, 2, 5].into_iter().all(|offset| log.append(seq(offset))));
+        assert!(!log.append(seq(2)));
+        log.append_anew(seq(2));
+        assert!(log.append(seq(3)));
+        assert_eq!([1, 2, 3, 5].map(|offset| log.find(seq(offset))), [Some(1), Some(4), Some(5), None]);
+        assert_eq!([0, 2, 3, 4].map(|offset| log.place_from(seq(offset))), [0, 4, 5, 6]);
+        log.append_anew(seq(0));
+        assert_eq!([0, 1, 9].map(|offset| log.place_from(seq(offset))), [6, 7, 7]);
     }
 }

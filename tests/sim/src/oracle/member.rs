@@ -81,14 +81,18 @@ pub(super) struct Who {
     pub(super) moving: bool,
     pub(super) clock_slack: Duration,
     pub(super) held: BTreeMap<MessageId, Held>,
-    uncommitted: VecDeque<(Instant, MessageId)>,
+    pub(super) uncommitted: VecDeque<(Instant, MessageId)>,
     /// By shard: the last page of its walk, on which connection, and whether there is more.
     pub(super) walks: BTreeMap<u32, (PeerId, bool)>,
     /// It was told to read elsewhere: of this epoch, and those before, nothing comes any more.
-    fence: Option<Epoch>,
+    pub(super) fence: Option<Epoch>,
     pub(super) shards: Vec<Seen>,
     refusals: Bucket,
     connects: Bucket,
+    /// Questions about where things are.
+    looks: Bucket,
+    /// Fetches since something was got.
+    pub(super) fetches: Bucket,
     pub(super) delivered: u64,
     pub(super) again: u64,
 }
@@ -106,6 +110,10 @@ impl Who {
 
 /// Refused commands of one member, a second, for each of its streams.
 const REFUSALS_MAX: u64 = 60;
+/// Fetches of one member, a second, while nothing comes.
+const FETCHES_MAX: u64 = 300;
+/// Questions of one member about where things are, a second: metadata, coordinators.
+const LOOKS_MAX: u64 = 20;
 /// Connects of one member, a second: two connections, each at once and then slower.
 const CONNECTS_MAX: u64 = 30;
 
@@ -140,9 +148,13 @@ impl Oracle {
             shards: vec![Seen::default(); self.shards.len()],
             refusals: Bucket::default(),
             connects: Bucket::default(),
+            looks: Bucket::default(),
+            fetches: Bucket::default(),
             delivered: 0,
             again: 0,
         });
+        self.handle_started();
+        self.handle_stir(role);
         run
     }
 
@@ -152,9 +164,11 @@ impl Oracle {
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         who.alive = false;
         let role = who.role;
+        self.handle_stir(role);
+        let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         // What it acked may still be on its way.
         who.uncommitted.clear();
-        if !acks {
+        if !acks && self.frontiers.is_none() {
             self.excuse_undelivered(run, role);
         }
     }
@@ -176,7 +190,7 @@ impl Oracle {
     pub fn disconnected(&mut self, run: Run, peer: PeerId) {
         self.ended.insert(peer);
         let Some(role) = self.role_of(run) else { return };
-        if role.acks || role.mode == ConsumerMode::RealTime {
+        if role.acks || role.mode == ConsumerMode::RealTime || self.frontiers.is_some() {
             return;
         }
         if let Some(role) = self.runs.get(run.0 as usize).map(|who| who.role) {
@@ -184,7 +198,7 @@ impl Oracle {
         }
     }
 
-    fn role_of(&self, run: Run) -> Option<&Role> {
+    pub(super) fn role_of(&self, run: Run) -> Option<&Role> {
         self.roles.get(self.runs.get(run.0 as usize)?.role)
     }
 
@@ -204,6 +218,7 @@ impl Oracle {
                 .iter_mut()
                 .for_each(|seen| (seen.since, seen.next, seen.last_new) = (None, None, None));
         }
+        self.handle_move(run);
     }
 
     /// It has left its group for good.
@@ -211,7 +226,7 @@ impl Oracle {
         let Some(role) = self.role_of(run) else { return };
         let (in_group, acks) = (role.mode != ConsumerMode::RealTime, role.acks);
         let number = self.runs.get(run.0 as usize).map_or(0, |who| who.role);
-        if in_group && !acks {
+        if in_group && !acks && self.frontiers.is_none() {
             // What was read before the move is not handed out any more.
             self.excuse_undelivered(run, number);
         }
@@ -245,6 +260,9 @@ impl Oracle {
     fn is_uncommitted(&self, role: usize, acked: Instant, id: MessageId) -> bool {
         let Some(log) = self.shards.get(id.shard as usize) else { return false };
         let mark = log.mark(role, id.at as usize);
+        if self.frontiers.is_some() {
+            return self.is_behind_committed(role, id);
+        }
         mark.pending
             && !log.is_gone(id.at as usize)
             && mark.handed.is_some_and(|(handed, _, _)| handed <= acked)
@@ -281,6 +299,9 @@ impl Oracle {
 
     /// An application got a message.
     pub fn got(&mut self, run: Run, got: Got) {
+        if self.frontiers.is_some() {
+            return self.got_at_offset(run, got);
+        }
         let Got { id, epoch, deliveries } = got;
         let Some(who) = self.runs.get(run.0 as usize) else { return };
         let (role, name) = (who.role, who.name());
@@ -369,7 +390,7 @@ impl Oracle {
     }
 
     /// Taken so long ago that the consumer has acked it by itself.
-    fn is_acked_by_delay(&self, run: Run, since: Instant) -> bool {
+    pub(super) fn is_acked_by_delay(&self, run: Run, since: Instant) -> bool {
         let slack = self.runs.get(run.0 as usize).map(|who| who.clock_slack).unwrap_or_default();
         match self.role_of(run).map(|role| role.commit) {
             Some(AutoCommit::Delayed { delay }) => self.now.since(since) + slack >= delay,
@@ -377,8 +398,9 @@ impl Oracle {
         }
     }
 
-    /// An application is done with a message.
-    pub fn acked(&mut self, run: Run, id: MessageId) {
+    /// An application is done with a message that it got under this assignment.
+    pub fn acked(&mut self, run: Run, id: MessageId, epoch: Epoch) {
+        let current = self.is_current(run, id.shard, epoch);
         let now = self.now;
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         let role = who.role;
@@ -387,7 +409,9 @@ impl Oracle {
             return;
         }
         who.held.insert(id, Held::Acked { at: now });
-        who.uncommitted.push_back((now, id));
+        if current {
+            who.uncommitted.push_back((now, id));
+        }
         if let Some(mark) =
             self.shards.get_mut(id.shard as usize).and_then(|log| log.mark_mut(role, id.at as usize))
         {
@@ -402,8 +426,16 @@ impl Oracle {
         {
             let role = who.role;
             if self.is_uncommitted(role, acked, id) {
+                let acked = match self.frontiers {
+                    Some(_) => match self.committable_since(run, id) {
+                        Some(since) => since.max(acked),
+                        None => return,
+                    },
+                    None => acked,
+                };
                 let Some(Role { recovery, commit_within, .. }) = self.roles.get(role) else { return };
-                let calm = self.calm_for(recovery.saturating_add(*commit_within));
+                let within = recovery.saturating_add(*commit_within);
+                let calm = self.calm_for(within) && self.settled_for(role, within);
                 if calm && !who.leaving && self.now.since(acked) > *commit_within + who.clock_slack {
                     let (name, within, what) = (who.name(), *commit_within, self.describe(id));
                     self.accuse("G5", || {
@@ -422,6 +454,10 @@ impl Oracle {
     pub fn check_stats(&mut self, run: Run, stats: &Stats) {
         let Some(role) = self.role_of(run) else { return };
         let (queued, unacked) = (role.queued_max, role.unacked_max + role.queued_max);
+        let bytes = role.rules.lane_bytes;
+        if self.frontiers.is_some() && stats.queued_bytes > bytes {
+            self.accuse("G6", || format!("{} bytes are queued, {bytes} is the limit", stats.queued_bytes));
+        }
         if stats.queued > queued {
             self.accuse("G6", || format!("{} messages are queued, {queued} is the limit", stats.queued));
         } else if stats.in_flight > unacked {
@@ -443,9 +479,26 @@ impl Oracle {
 
     pub(super) fn on_command(&mut self, peer: PeerId, name: &'static str, refused: Option<&'static str>) {
         let Some(Some(run)) = self.peers.get(peer.0 as usize).copied() else { return };
-        let Some(refused) = refused else { return };
-        self.sometimes.saw(refused);
         let now = self.now;
+        if self.frontiers.is_some() && matches!(name, "Metadata" | "FindCoordinator") {
+            let who = self.runs.get_mut(run.0 as usize);
+            if who.is_some_and(|who| !who.looks.add(now, LOOKS_MAX)) {
+                self.accuse("G12", || format!("more than {LOOKS_MAX} requests in a second, {name} last"));
+            }
+        }
+        if self.frontiers.is_some() && name == "Fetch" {
+            let who = self.runs.get_mut(run.0 as usize);
+            if who.is_some_and(|who| !who.fetches.add(now, FETCHES_MAX)) {
+                self.accuse("G12", || {
+                    format!("more than {FETCHES_MAX} fetches in a second, and nothing came")
+                });
+            }
+        }
+        let Some(refused) = refused else { return };
+        match self.frontiers {
+            Some(_) => self.sometimes.saw_refused(name, refused),
+            None => self.sometimes.saw(refused),
+        }
         let Some(who) = self.runs.get_mut(run.0 as usize) else { return };
         who.walks.clear();
         let most = REFUSALS_MAX * self.streams;

@@ -22,6 +22,7 @@
 //! **Invariant:** only the first violation counts; what follows from it is noise.
 
 mod facts;
+mod frontier;
 mod log;
 mod member;
 mod sometimes;
@@ -36,8 +37,10 @@ use std::time::Duration;
 use bytes::Bytes;
 use tidegate_core::{AutoCommit, ClaimOptions, ConsumerMode, Instant, SeqNo, ShardId, StreamKey};
 
+use crate::backend::Progress;
 use crate::broker::PeerId;
 use crate::swarm::Swarm;
+use frontier::Frontiers;
 use log::ShardLog;
 use member::Who;
 
@@ -87,6 +90,7 @@ struct Role {
     commit_within: Duration,
     unacked_max: u64,
     queued_max: u64,
+    rules: frontier::Rules,
 }
 
 /// Knows what is true.
@@ -107,13 +111,15 @@ pub struct Oracle {
     /// Since when there is no fault; `None` while there is one.
     calm_since: Option<Instant>,
     violation: Option<Violation>,
+    /// Where progress is a position in each shard.
+    frontiers: Option<Frontiers>,
     /// What was seen, and how often.
     pub sometimes: Sometimes,
 }
 
 impl Oracle {
-    /// For a world of this kind, with these shards.
-    pub fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)]) -> Self {
+    /// For a world of this kind, with these shards, whose groups make progress in this way.
+    pub fn new(swarm: &Swarm, shards: &[(StreamKey, ShardId)], progress: Progress) -> Self {
         let roles = swarm.roles.iter().map(|role| {
             let limits = &role.options.limits;
             let way = swarm.net.latency_max * 2 + swarm.sloppy.late_max * 2;
@@ -127,6 +133,11 @@ impl Oracle {
                 AutoCommit::Rolling { interval } => interval,
                 AutoCommit::Delayed { delay } => delay / 32,
                 AutoCommit::Immediate | AutoCommit::Disabled => Duration::MAX / 4,
+            };
+            let rules = frontier::Rules::of(role, swarm);
+            let recovery = match progress {
+                Progress::Entries => recovery,
+                Progress::Offsets => recovery + rules.recovery,
             };
             Role {
                 mode: role.mode,
@@ -144,11 +155,15 @@ impl Oracle {
                 commit_within: interval.saturating_add(way * 40 + Duration::from_secs(1)),
                 unacked_max: limits.unacked_max as u64,
                 // A read gives up to `batch` messages of each shard.
-                queued_max: (limits.lane_records_max + 2 * role.options.batch * shards.len()) as u64,
+                queued_max: rules.lane_records
+                    + (limits.lane_records_max + 2 * role.options.batch * shards.len()) as u64,
+                rules,
             }
         });
         let roles: Vec<Role> = roles.collect();
+        let frontiers = || Frontiers::new(roles.len(), shards.len());
         Self {
+            frontiers: (progress == Progress::Offsets).then(frontiers),
             now: Instant::ZERO,
             shards: shards.iter().map(|(stream, shard)| ShardLog::new(stream, *shard, roles.len())).collect(),
             shard_ids: shards.iter().cloned().zip(0..).collect(),
@@ -212,16 +227,13 @@ impl Oracle {
             for log in &self.shards {
                 let waits = match role.mode {
                     _ if self.has_wandered(number) => None,
+                    _ if self.frontiers.is_some() => self.behind_in_shard(number, log),
                     ConsumerMode::RealTime => self.behind(number, log),
                     _ => log.undone(number).map(|seq| (seq, String::new())),
                 };
                 if let Some((seq, text)) = waits {
-                    return Some(format!(
-                        "{} {} has not reached {:?}{text}",
-                        log.name(),
-                        seq.as_redis(),
-                        role.mode
-                    ));
+                    let message = self.text_of(log, seq);
+                    return Some(format!("{message} has not reached {:?}{text}", role.mode));
                 }
             }
         }
@@ -267,8 +279,15 @@ impl Oracle {
     /// A message as people write it.
     pub fn describe(&self, id: MessageId) -> String {
         match self.shards.get(id.shard as usize) {
-            Some(log) => format!("{} {}", log.name(), log.seq(id.at as usize).as_redis()),
+            Some(log) => self.text_of(log, log.seq(id.at as usize)),
             None => format!("{id:?}"),
+        }
+    }
+
+    fn text_of(&self, log: &ShardLog, seq: SeqNo) -> String {
+        match self.frontiers {
+            Some(_) => format!("{} {seq}", log.name()),
+            None => format!("{} {}", log.name(), seq.as_redis()),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use tidegate_core::{AckRange, Batch, Instant};
+use tidegate_core::{AckRange, Batch, Epoch, Instant};
 
 use crate::oracle::MessageId;
 use crate::swarm::Plan;
@@ -12,6 +12,8 @@ use crate::swarm::Plan;
 pub(super) struct Job {
     pub(super) id: Option<MessageId>,
     pub(super) range: Option<AckRange>,
+    /// The assignment that it came under.
+    pub(super) epoch: Epoch,
     /// When the work is over; `None`: never, while there are faults.
     pub(super) until: Option<Instant>,
 }

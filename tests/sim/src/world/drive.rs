@@ -230,8 +230,10 @@ impl<B: Backend> World<B> {
     pub(super) fn recognise(&self, message: &tidegate_core::MessageRef<'_>) -> Result<MessageId, String> {
         let name = || format!("{}/{} {}", message.stream(), message.shard(), message.seq().as_redis());
         let tag = message.field(payload::TAG);
-        let Some(value) = tag.or_else(|| message.fields().next().map(|(_, value)| value)) else {
-            return Err(format!("{} has no fields", name()));
+        let first = tag.or_else(|| message.fields().next().map(|(_, value)| value));
+        // A tombstone has a key alone.
+        let Some(value) = first.or_else(|| message.payload()).or_else(|| message.key()) else {
+            return Err(format!("{} has nothing in it", name()));
         };
         let Some(id) = self.payloads.read(value) else {
             return Err(format!("{} says {:?}", name(), value.escape_ascii().to_string()));
@@ -316,6 +318,9 @@ impl<B: Backend> World<B> {
     pub(super) fn on_notice(&mut self, at: usize, notice: &Notice) {
         self.trace(at, |_| format!("notice: {notice}"));
         self.picture.notice(self.now, at, notice);
+        if let Some(run) = self.members.get(at).map(|member| member.run) {
+            self.oracle.noticed(run, notice);
+        }
         self.oracle.sometimes.saw(match notice {
             Notice::Ready => {
                 if let Some(member) = self.members.get_mut(at) {
@@ -332,6 +337,7 @@ impl<B: Backend> World<B> {
             Notice::GroupCreated { .. } => "notice: group created",
             Notice::Stalled { .. } => "notice: stalled",
             Notice::Mended { .. } => "notice: mended",
+            Notice::Repositioned { .. } => "notice: repositioned",
             Notice::Uncommitted { .. } => "notice: uncommitted",
             Notice::Refused { .. } => "notice: refused",
             _ => "notice: another",

@@ -168,7 +168,8 @@ const START: Instant = Instant::from_nanos(1_000_000_000_000);
 impl<B: Fresh> World<B> {
     /// A world of the kind that the tape says.
     pub fn draw(mut tape: Tape, keep: Keep) -> Self {
-        let swarm = Swarm::draw(&mut tape, B::FAULTS.len());
+        let mut swarm = Swarm::draw(&mut tape, B::FAULTS.len());
+        B::refine(&mut swarm, &mut tape);
         Self::new(swarm, tape, keep)
     }
 
@@ -194,7 +195,7 @@ impl<B: Backend> World<B> {
             }
         }
         let backend = make(&swarm, &shards, &mut tape);
-        let oracle = Oracle::new(&swarm, &shards);
+        let oracle = Oracle::new(&swarm, &shards, B::PROGRESS);
         let mut members = Vec::new();
         for (role, options) in swarm.roles.iter().enumerate() {
             members.extend(

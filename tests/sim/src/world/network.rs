@@ -305,7 +305,8 @@ impl<B: Backend> World<B> {
         }
         let mut facts = std::mem::take(self.backend.broker().facts());
         for fact in &facts {
-            if self.log.is_some() && !matches!(fact, crate::Fact::Commanded { .. }) {
+            if self.log.is_some() && !matches!(fact, crate::Fact::Commanded { .. } | crate::Fact::Met { .. })
+            {
                 self.note(|| format!("broker: {fact:?}"));
             }
             self.oracle.fact(fact);

@@ -48,7 +48,7 @@ impl<B: Backend> World<B> {
                     self.events += 1;
                     self.trace(at, |_| format!("acks {}", name(message)));
                     if let Ok(id) = self.recognise(&message.view()) {
-                        self.oracle.acked(run, id);
+                        self.oracle.acked(run, id, message.batch().source().epoch);
                     }
                 }
                 self.picture.acked(self.now, at, range);

@@ -6,7 +6,7 @@ use crate::oracle::MessageId;
 pub(crate) const TAG: &[u8] = b"tidegate-sim";
 
 /// The payload of a message, `filler` bytes long and a little more.
-pub(super) fn payload(id: MessageId, filler: u64, into: &mut Vec<u8>) {
+pub(crate) fn payload(id: MessageId, filler: u64, into: &mut Vec<u8>) {
     into.clear();
     into.extend_from_slice(format!("{}.{}.{filler}.", id.shard, id.at).as_bytes());
     into.extend((0..filler).map(|at| fill(id, at)));

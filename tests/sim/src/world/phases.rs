@@ -139,6 +139,7 @@ impl<B: Backend> World<B> {
                 + (idle + interval) * 4
                 + interval * pages
                 + work
+                + B::patience(&role.options)
                 + Duration::from_secs(120)
         });
         roles.max().unwrap_or_default()
@@ -169,6 +170,12 @@ impl<B: Backend> World<B> {
         }
         for role in 0..self.swarm.roles.len() {
             let acks = self.swarm.roles.get(role).is_some_and(|role| role.acks());
+            if let Some(group) = self.group_of(role) {
+                let members = self.backend.members(&group);
+                if let Some(what) = self.oracle.not_members(role, &members) {
+                    return Some(what);
+                }
+            }
             // Who has left the group commits no more, and nobody else is there to do it.
             if acks
                 && !self.oracle.has_wandered(role)

@@ -63,6 +63,7 @@ impl<B: Backend> World<B> {
             let id = self.recognise(&message.view()).ok();
             let job = Job {
                 id,
+                epoch: batch.source().epoch,
                 range: message.ack_range(),
                 until: (!never).then(|| self.now + Duration::from_nanos(work)),
             };
@@ -98,7 +99,7 @@ impl<B: Backend> World<B> {
             if let Some(member) = self.members.get_mut(at) {
                 member.app.ack(range);
             }
-            self.oracle.acked(run, id);
+            self.oracle.acked(run, id, job.epoch);
             self.trace(at, |world| format!("acks {}", world.oracle.describe(id)));
             self.picture.acked(self.now, at, range);
         }
@@ -160,7 +161,7 @@ impl<B: Backend> World<B> {
             0 => Request::Rewind(Position::Beginning),
             1 => Request::Rewind(Position::End),
             2 => Request::Seek(Timestamp::from_millis(self.tape.within(0, 1 << 41) as i64)),
-            _ => Request::Rewind(Position::At(tidegate_core::SeqNo::redis(self.tape.within(0, 1 << 41), 0))),
+            _ => Request::Rewind(Position::At(B::position(self.tape.within(0, 1 << 41)))),
         };
         self.hand_in_all(at);
         if let Some(run) = self.members.get(at).map(|member| member.run)

@@ -130,6 +130,15 @@ impl Kafka {
         Some(offsets.get(name, index)?.offset)
     }
 
+    /// The ids of the members that a group has, also of those that are about to join.
+    pub fn members(&self, group: &str) -> Vec<String> {
+        match self.coordinator.groups.get(group).map(|entry| &entry.group) {
+            Some(Group::Classic(group)) => group.member_ids().cloned().collect(),
+            Some(Group::Consumer(group)) => group.member_ids().cloned().collect(),
+            None => Vec::new(),
+        }
+    }
+
     /// Brokers are gone, or there again.
     pub(super) fn elect_coordinators(&mut self) {
         let loads_until = self.now + self.config.coordinator_load;

@@ -55,6 +55,7 @@ impl Kafka {
             }
             ConsumerGroupHeartbeatRequest::KEY => {
                 self.answer::<ConsumerGroupHeartbeatRequest>(peer, head, frame, |kafka, request| {
+                    kafka.meet(peer, &request.group_id, &request.member_id);
                     kafka.consumer_heartbeat(node, request, version).unwrap_or_else(|error| {
                         let error_code = error.0;
                         ConsumerGroupHeartbeatResponse { error_code, ..Default::default() }
@@ -87,6 +88,7 @@ impl Kafka {
     fn on_sync(&mut self, peer: PeerId, node: i32, head: Head, frame: Bytes) -> bool {
         let Ok((_, request)) = read_request::<SyncGroupRequest>(frame) else { return false };
         self.park(peer, head);
+        self.meet(peer, &request.group_id, &request.member_id);
         let named = request.protocol_type.is_some() && request.protocol_name.is_some();
         let synced = match head.version {
             5.. if !named => Err(ErrorCode::INCONSISTENT_GROUP_PROTOCOL),
@@ -97,6 +99,11 @@ impl Kafka {
             self.coordinator.answers.push((peer, Answer::Sync(refused)));
         }
         true
+    }
+
+    fn meet(&mut self, peer: PeerId, group: &str, member: &str) {
+        let (group, member) = (group.to_owned().into(), member.to_owned().into());
+        self.facts.push(Fact::Met { group, member, peer });
     }
 
     fn park(&mut self, peer: PeerId, head: Head) {

@@ -71,7 +71,7 @@ impl Bed {
     /// What was told since the last time, but for commands.
     pub(super) fn facts(&mut self) -> Vec<Fact> {
         let facts = self.kafka.facts().drain(..);
-        facts.filter(|fact| !matches!(fact, Fact::Commanded { .. })).collect()
+        facts.filter(|fact| !matches!(fact, Fact::Commanded { .. } | Fact::Met { .. })).collect()
     }
 }
 

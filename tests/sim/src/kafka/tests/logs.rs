@@ -61,8 +61,7 @@ fn compaction_leaves_gaps_and_what_tells_a_producer_s_sequence() {
     client.kafka.facts().clear();
     client.kafka.compact("orders", 0, |offset| [0, 2, 3, 4, 5].contains(&offset));
     let gone: Vec<_> = client.kafka.facts().drain(..).collect();
-    let gone_at =
-        |offset| Fact::Gone { shard: 0, seq: SeqNo::offset(offset), why: crate::broker::Gone::Deleted };
+    let gone_at = |offset| Fact::Gone { shard: 0, seq: SeqNo::offset(offset), why: Gone::Deleted };
     assert_eq!(gone, [0, 2, 3, 4].map(gone_at));
     assert_eq!(offsets(&mut client, false).0, [1, 5], "what is open isn't looked at");
     assert_eq!(client.kafka.end("orders", 0), Some(6));

@@ -89,6 +89,10 @@ pub(super) struct ClassicGroup {
 }
 
 impl ClassicGroup {
+    pub(super) fn member_ids(&self) -> impl Iterator<Item = &String> {
+        self.members.keys()
+    }
+
     /// Whether it has no members, nor waits for any.
     pub(super) fn is_empty(&self) -> bool {
         self.state == State::Empty

@@ -126,6 +126,10 @@ impl ConsumerGroup {
         }
     }
 
+    pub(in crate::kafka) fn member_ids(&self) -> impl Iterator<Item = &String> {
+        self.members.keys()
+    }
+
     /// Whether it has no members.
     pub(in crate::kafka) fn is_empty(&self) -> bool {
         self.members.is_empty()
