@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use clap::{Args, ValueEnum};
 use indicatif::{HumanCount, ProgressBar, ProgressStyle};
-use tidegate_sim::{Fresh, Keep, RedisBackend, Report, Seed, Summary, campaign, run, timeline};
+use tidegate_sim::{Fresh, KafkaBackend, Keep, RedisBackend, Report, Seed, Summary, campaign, run, timeline};
 
 use crate::fatal::Fatal;
 use crate::say;
@@ -67,8 +67,9 @@ impl Backend {
 pub(crate) fn run_command(args: &Sim) -> Result<(), Fatal> {
     match args.backend {
         Backend::Redis => simulate::<RedisBackend>(args),
-        other => {
-            Err(Fatal::new(format_args!("{} is not simulated yet: choose --backend redis", other.name())))
+        Backend::Kafka => simulate::<KafkaBackend>(args),
+        Backend::Stdio => {
+            Err(Fatal::new("stdio is not simulated yet: choose --backend redis or --backend kafka"))
         }
     }
 }

@@ -13,7 +13,7 @@ use std::time::Instant;
 
 use tidegate_core::mutation::{Mutation, put_back};
 use tidegate_sim::oracle::Violation;
-use tidegate_sim::{Fresh, Keep, RedisBackend, Seed, run};
+use tidegate_sim::{Fresh, KafkaBackend, Keep, RedisBackend, Seed, run};
 
 /// Each bug must be found within so many seeds.
 const SEEDS: u64 = 10_000;
@@ -127,6 +127,13 @@ fn every_bug_of_the_redis_machine_is_found() {
 }
 
 #[test]
+fn every_bug_of_the_kafka_machine_is_found() {
+    let missed = hunt_all::<KafkaBackend>(Mutation::KAFKA);
+    assert!(missed.is_empty(), "not found by the oracle within {SEEDS} seeds: {missed:?}");
+}
+
+#[test]
 fn without_a_bug_nothing_is_found() {
     find_nothing::<RedisBackend>();
+    find_nothing::<KafkaBackend>();
 }
