@@ -71,6 +71,9 @@ impl Machine {
         if !mutation::is(Mutation::StaleEpochDelivered) {
             self.withdraw(slot);
         }
+        // Of this assignment: in the next one it may be behind what others have committed, or ahead of
+        // what they are done with.
+        self.unacked_commits.remove(&slot);
         let acked = self.buffer.ledger.acked();
         if !mutation::is(Mutation::CommitAfterRevocation) {
             self.buffer.ledger.revoke(slot);

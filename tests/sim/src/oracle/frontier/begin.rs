@@ -12,7 +12,7 @@ pub(super) struct Begin {
     /// Where the log ended.
     pub(super) end: usize,
     /// It goes on with what was read before, elsewhere.
-    goes_on: bool,
+    pub(super) goes_on: bool,
     /// The reset policy may decide.
     adrift: bool,
 }

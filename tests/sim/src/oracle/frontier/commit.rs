@@ -88,6 +88,8 @@ impl Oracle {
         let reading = frontiers.reading(run, shard)?;
         let began = reading.current.and_then(|epoch| reading.begins.get(&epoch));
         let knows = match (began, reading.last) {
+            // It went back, and a commit of before that is on its way.
+            (Some(began), Some((last, _))) if began.goes_on => last >= since,
             // Nothing came of this assignment yet: it is of before, or of after.
             (Some(began), _) => began.end >= since,
             (None, Some((last, _))) => last >= since,
