@@ -155,8 +155,6 @@ mutations! {
         ControlBatchStuck = "tulios/kafkajs#403 and #1256; kafkaex/kafka_ex#557",
         /// A position is never checked against a new leader's log.
         LeaderEpochIgnored = "apache/kafka#6045 (KAFKA-7738); confluentinc/librdkafka#4687",
-        /// A leave that didn't reach the coordinator counts as done.
-        LeaveNotRetried = "apache/kafka#16649 (KAFKA-17116); segmentio/kafka-go#1215; thomhurst/Dekaf#3387",
         /// What waits for the application is still handed out after its partition was let go.
         StaleEpochDelivered = "akka/alpakka-kafka#872; zio/zio-kafka#591",
         /// Each fetch asks for as much as if nothing waited.
@@ -167,8 +165,6 @@ mutations! {
         AbortedListSorted = "twmb/franz-go b9b50cce; confluentinc/kafka#145; kafka4beam/brod#659",
         /// A stale member epoch is the end.
         StaleMemberEpochFatal = "apache/kafka#22747 (KAFKA-20765); thomhurst/Dekaf#2278",
-        /// What is assigned of a topic that isn't known yet is forgotten.
-        AssignedBeforeMetadata = "apache/kafka#15271 (KAFKA-16198); apache/kafka#14690",
         /// Who takes nothing for too long leaves, and isn't told that its partitions are gone.
         MaxPollLostFlag = "confluentinc/librdkafka#5604",
         /// While the application takes nothing, the coordinator isn't talked to.
@@ -179,18 +175,12 @@ mutations! {
         JoinWithoutMemberId = "confluentinc/librdkafka#5570; dpkp/kafka-python#2598",
         /// A heartbeat's word that we are no member is passed over.
         GenerationNotReset = "confluentinc/librdkafka#2631; kafka4beam/brod#649; twmb/franz-go 824e34d2",
-        /// A commit that a rebalance refused counts as done.
-        CommitLostOnRebalance = "akka/alpakka-kafka#1243; tulios/kafkajs#28",
         /// Errors of single partitions in a commit's answer are passed over.
         CommitErrorPerPartitionIgnored = "confluentinc/librdkafka#704; IBM/sarama#2417 and #1906; kafkaex/kafka_ex#548",
         /// A coordinator that says that it is none is asked again.
         CoordinatorNeverRefreshed = "kafkaex/kafka_ex#547; confluentinc/librdkafka#2791 and #2944",
         /// A position that was lost goes on at the end, whatever the policy says.
         OutOfRangeToTheEnd = "IBM/sarama#2252 and #1183",
-        /// A replica that is of no use is asked again, and again.
-        FollowerFetchStuck = "IBM/sarama#2090; twmb/franz-go f1f75273",
-        /// Partitions are let go before what was acked is committed.
-        RevokedBeforeCommitted = "tulios/kafkajs#28 (the offsets are dropped for the rebalance)",
         /// At most once: records are handed out before the commit is known.
         HandedOutBeforeCommitted = "tidegate itself, while it was made",
         /// Records of transactions that are still open, or aborted, are asked for.

@@ -462,7 +462,6 @@ impl Machine {
         }
         self.membership.in_flight = false;
         match code {
-            _ if mutation::is(Mutation::LeaveNotRetried) => self.membership.go(State::Left),
             ErrorCode::NOT_COORDINATOR | ErrorCode::COORDINATOR_NOT_AVAILABLE => self.lose_coordinator(),
             ErrorCode::COORDINATOR_LOAD_IN_PROGRESS => self.wait_a_while(),
             _ => self.membership.go(State::Left),

@@ -235,9 +235,6 @@ impl Machine {
             for partition in topic.partitions {
                 let code = match ErrorCode(partition.error_code) {
                     _ if mutation::is(Mutation::CommitErrorPerPartitionIgnored) => ErrorCode::NONE,
-                    ErrorCode::REBALANCE_IN_PROGRESS if mutation::is(Mutation::CommitLostOnRebalance) => {
-                        ErrorCode::NONE
-                    }
                     code => code,
                 };
                 codes.insert((at, partition.partition_index), code);

@@ -24,7 +24,6 @@ use super::wire::{
 use crate::desk::Phase;
 use crate::error::Error;
 use crate::identity::ConsumerId;
-use crate::mutation::{self, Mutation};
 use crate::options::GroupProtocol;
 use crate::random::Random;
 
@@ -273,7 +272,6 @@ impl Machine {
                     self.membership.target.extend(valid);
                     self.membership.reconciled = None;
                 }
-                None if mutation::is(Mutation::AssignedBeforeMetadata) => {}
                 None => {
                     self.membership.consumer.unknown.push((id, partitions));
                     if self.cluster.refresh_at > self.now + SOON && !self.cluster.asked {

@@ -510,10 +510,6 @@ impl Machine {
         let partition = self.partitions.at_mut(slot);
         let (topic, index, stream) = (partition.topic, partition.index, partition.stream.clone());
         // From now on the leader; after a while it may name a replica again.
-        if mutation::is(Mutation::FollowerFetchStuck) && partition.replica.is_some() {
-            self.partitions.set(slot, Stage::Waiting);
-            return self.retry(slot);
-        }
         let from_replica = partition.replica.take().is_some();
         if from_replica {
             self.hide_rack(slot);

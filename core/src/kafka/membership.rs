@@ -482,9 +482,7 @@ impl Machine {
 
     fn pump_revoking(&mut self) {
         let Some(revoking) = &self.membership.revoking else { return };
-        let waits =
-            !self.is_committed_for(&revoking.slots) && !mutation::is(Mutation::RevokedBeforeCommitted);
-        if waits && self.now < revoking.until {
+        if !self.is_committed_for(&revoking.slots) && self.now < revoking.until {
             return;
         }
         let Some(revoking) = self.membership.revoking.take() else { return };

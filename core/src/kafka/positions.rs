@@ -380,7 +380,9 @@ impl Machine {
                 (ErrorCode::NONE, _) if offset >= 0 => {
                     let partition = self.partitions.at_mut(slot);
                     partition.not_before = not_before;
-                    (partition.position, partition.position_epoch) = (offset, -1);
+                    // Without the epoch a log that is cut before anything was read goes unseen.
+                    let epoch = if offset == answer.offset { answer.leader_epoch } else { -1 };
+                    (partition.position, partition.position_epoch) = (offset, epoch);
                     partition.handed = offset;
                     self.partitions.set(slot, Stage::Fetching);
                     let partition = self.partitions.at(slot);

@@ -156,11 +156,15 @@ impl KafkaBackend {
         }
     }
 
-    /// Ends the transaction that has been open for longest, or all of them; as long as nobody leads
-    /// the partition, none ends.
+    /// Ends one of the open transactions, in no order, or all of them; as long as nobody leads the
+    /// partition, none ends.
     pub(super) fn end_transactions(&mut self, now: Instant, shard: usize, all: bool) {
-        while let Some((producer, offsets)) = self.writers.get(shard).and_then(|writer| writer.open.first()) {
-            let (producer, offsets) = (*producer, offsets.clone());
+        loop {
+            let Some(writer) = self.writers.get(shard).filter(|writer| !writer.open.is_empty()) else {
+                return;
+            };
+            let which = self.random.below(writer.open.len() as u64) as usize;
+            let Some((producer, offsets)) = writer.open.get(which).cloned() else { return };
             let aborted = self.chance(self.habits.aborts);
             let marker = if aborted { Marker::Abort } else { Marker::Commit };
             let millis = (UNIX_MS_AT_ORIGIN + now.as_nanos() / 1_000_000) as i64;
@@ -175,7 +179,7 @@ impl KafkaBackend {
             });
             self.kafka.facts().extend(told);
             if let Some(writer) = self.writers.get_mut(shard) {
-                writer.open.remove(0);
+                writer.open.remove(which);
                 writer.floor = base + 1;
             }
             if !all {
