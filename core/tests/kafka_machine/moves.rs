@@ -5,14 +5,14 @@ use std::time::Duration;
 use tidegate_core::kafka::Machine;
 use tidegate_core::kafka::wire::*;
 use tidegate_core::{
-    AutoCommit, Command, ConsumerOptions, Event, Instant, KafkaOptions, Limits, Machine as _, Notice,
-    Outcome, Position, Request as Ask, RequestError, Reset, SeqNo, Setup, ShardId, Start, StreamKey,
+    AutoCommit, Command, ConsumerOptions, Event, GroupProtocol, Instant, KafkaOptions, Limits, Machine as _,
+    Notice, Outcome, Position, Request as Ask, RequestError, Reset, SeqNo, Setup, ShardId, Start, StreamKey,
     Timestamp,
 };
 
 use crate::basics::{classic, newer, resumable};
 use crate::model::{Cluster, batch, part, stamp_of};
-use crate::world::{App, Fate, WALL, World, secs, setup};
+use crate::world::{App, Fate, WALL, World, group, secs, setup};
 
 fn cluster() -> Cluster {
     let mut cluster = Cluster::new(2, &[("orders", 2)]);
@@ -253,6 +253,24 @@ fn a_log_that_was_cut_off_is_read_from_where_it_parts() {
         // In an epoch of its own, as positions went back.
         assert_ne!(world.got.last().unwrap().epoch, world.got[0].epoch);
         world.until(secs(5), |world| world.committed("orders", 0) == Some(33));
+    }
+}
+
+#[test]
+fn a_log_that_is_cut_before_anything_was_read_is_read_from_where_it_parts() {
+    let latest = KafkaOptions::default().protocol(GroupProtocol::Classic).reset(Reset::Latest);
+    for options in [ConsumerOptions::default(), group().kafka(latest)] {
+        let mut cluster = Cluster::new(2, &[("orders", 1)]);
+        cluster.produce("orders", 0, 10);
+        cluster.log("orders", 0).elect(1);
+        let mut world = World::new(options, cluster);
+        // At the end, with nothing that was read there to know the epoch by.
+        world.run(secs(2));
+        assert_eq!(world.got.len(), 0);
+        world.cluster.log("orders", 0).truncate(8, 1);
+        world.produce("orders", 0, 4);
+        world.until(secs(15), |world| world.got.len() == 4);
+        assert_eq!(world.offsets("orders", 0), [8, 9, 10, 11]);
     }
 }
 
