@@ -79,25 +79,23 @@ impl Oracle {
         self.unread_by(run, shard, offset).map_or(offset, |(first, _)| first).min(end.max(1)).min(offset)
     }
 
-    /// What was appended since the log was cut, where this run has got nothing of that: the first
-    /// position, and the places.
+    /// What was appended since the log was cut for the first time without this run's knowledge, as it has
+    /// got nothing of what came then: the first position, and the places.
     fn unread_by(&self, run: Run, shard: u32, offset: u64) -> Option<(u64, Vec<usize>)> {
         let frontiers = self.frontiers.as_ref()?;
-        let since = frontiers.places.get(shard as usize).filter(|place| place.cuts > 0)?.cut_place;
+        let cuts = &frontiers.places.get(shard as usize)?.cut_places;
         let log = self.shards.get(shard as usize)?;
         let reading = frontiers.reading(run, shard)?;
         let began = reading.current.and_then(|epoch| reading.begins.get(&epoch));
-        let knows = match (began, reading.last) {
+        let known = match (began, reading.last) {
             // It went back, and a commit of before that is on its way.
-            (Some(began), Some((last, _))) if began.goes_on => last >= since,
+            (Some(began), Some((last, _))) if began.goes_on => last,
             // Nothing came of this assignment yet: it is of before, or of after.
-            (Some(began), _) => began.end >= since,
-            (None, Some((last, _))) => last >= since,
-            (None, None) => true,
+            (Some(began), _) => began.end,
+            (None, last) => last?.0,
         };
-        if knows {
-            return None;
-        }
+        // The first cut that it may not have heard of.
+        let since = cuts.iter().copied().find(|cut| *cut > known)?;
         let places: Vec<usize> =
             (since..log.len()).filter(|at| log.seq(*at).low() < offset && !log.is_gone(*at)).collect();
         Some((log.seq(*places.first()?).low(), places))

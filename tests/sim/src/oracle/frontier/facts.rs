@@ -97,7 +97,8 @@ impl Oracle {
             place.start = place.start.max(start.map_or(0, SeqNo::low));
             place.cuts += u32::from(end.is_some());
             if let Some(end) = end {
-                (place.cut_at, place.cut_place) = (end.low(), len);
+                place.cut_at = end.low();
+                place.cut_places.push(len);
             }
         }
         for column in frontiers.columns.iter_mut().filter_map(|columns| columns.get_mut(shard as usize)) {

@@ -148,9 +148,10 @@ struct Place {
     start: u64,
     /// How often its end was lost.
     cuts: u32,
-    /// Where it was cut last, and the place of what came next.
+    /// Where it was cut last.
     cut_at: u64,
-    cut_place: usize,
+    /// The place of what came next, each time.
+    cut_places: Vec<usize>,
     /// It was not there at first, or readers may not see all of it: what the end is hangs on whom
     /// one asks.
     end_is_vague: bool,
