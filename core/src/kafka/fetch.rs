@@ -162,7 +162,8 @@ impl Machine {
         let told = std::mem::replace(&mut self.unacked_said, held);
         if held && !told {
             self.desk.notice(Notice::Stalled { shard: None, reason: Reason::Unacked { unacked } });
-        } else if told && !held {
+        } else if told && !held && self.phase != Phase::Starting {
+            // At the start it is said once everything is read.
             self.desk.notice(Notice::Ready);
         }
         held
