@@ -175,11 +175,18 @@ impl Machine {
         if self.replicas_until > now {
             return;
         }
-        let until = |slot: &Slot| self.partitions.at(*slot).replica.map(|(_, until)| until);
-        let owned = || self.partitions.owned().iter().copied();
-        let over: Vec<_> = owned().filter(|slot| until(slot).is_some_and(|until| until <= now)).collect();
-        let next = owned().filter_map(|slot| until(&slot)).filter(|until| *until > now).min();
-        self.replicas_until = next.unwrap_or(Instant::MAX);
+        // Not while its answer is on the way, perhaps for long: it would be thrown away, and the leader
+        // would name the same replica again, and so on for ever.
+        let is_asked = |broker: i32| self.readers.get(&broker).is_some_and(|reader| reader.in_flight);
+        let (mut over, mut next) = (Vec::new(), Instant::MAX);
+        for &slot in self.partitions.owned() {
+            match self.partitions.at(slot).replica {
+                Some((broker, until)) if until <= now && !is_asked(broker) => over.push(slot),
+                Some((_, until)) => next = next.min(until),
+                None => {}
+            }
+        }
+        self.replicas_until = next;
         self.read_from_leaders(over);
     }
 

@@ -169,6 +169,27 @@ fn a_replica_nearby_is_read_from_and_left_again() {
     }
 }
 
+/// Otherwise the answer is thrown away, the leader names the replica again, and so on.
+#[test]
+fn a_replica_is_not_left_while_its_answer_is_on_the_way() {
+    let kafka = classic().kafka.rack("rack-2").metadata_age(secs(1)).fetch_max_wait(millis(100));
+    let options = classic().kafka(kafka);
+    let mut cluster = cluster(2, 1);
+    cluster.log("orders", 0).preferred = Some(2);
+    let mut world = reading(options, cluster, 10);
+    world.on::<FetchRequest>(usize::MAX, |_, answer| {
+        let parts = answer.responses.iter().flat_map(|topic| &topic.partitions);
+        let has_records = parts.filter_map(|part| part.records.as_ref()).any(|records| !records.is_empty());
+        if has_records { Fate::After(millis(1_800)) } else { Fate::Reply }
+    });
+    // Before, while and after what is known of the replica is over.
+    for count in 1..=5 {
+        world.run(millis(700));
+        world.produce("orders", 0, 5);
+        world.until(secs(8), |world| world.got.len() == 10 + 5 * count);
+    }
+}
+
 /// What may be asked in so long: twice a second nothing, as there is nothing, and each 5 s once in vain,
 /// with what follows from it.
 fn fetches_at_most(within: Duration) -> usize {

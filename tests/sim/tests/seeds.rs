@@ -9,7 +9,7 @@ use std::time::Instant;
 use tidegate_sim::swarm::FaultKind;
 use tidegate_sim::{Fresh, KafkaBackend, Keep, RedisBackend, Seed, Tape, campaign, run};
 
-/// Kafka's worlds are young: of the first 21,861 six are still accused, the first at 14,385; whether
+/// Kafka's worlds are young: of the first 21,861 five are still accused, the first at 14,385; whether
 /// the oracle or the machine is wrong is looked into one by one.
 const OF_KAFKA: u64 = if cfg!(debug_assertions) { 200 } else { 10_000 };
 
