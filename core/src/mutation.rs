@@ -182,7 +182,7 @@ mutations! {
         /// A position that was lost goes on at the end, whatever the policy says.
         OutOfRangeToTheEnd = "IBM/sarama#2252 and #1183",
         /// At most once: records are handed out before the commit is known.
-        HandedOutBeforeCommitted = "tidegate itself, while it was made",
+        HandedOutBeforeCommitted = "streamsets/datacollector#88 (at most once by a commit each second, after the records were handed out)",
         /// Records of transactions that are still open, or aborted, are asked for.
         IsolationNotAsked = "kafka4beam/brod#659 (aborted records are handed out)",
     }

@@ -107,12 +107,10 @@ impl Classic {
 }
 
 impl Machine {
-    /// The group is to be joined again. Where it is being joined, that will do.
+    /// The group is to be joined again, once what is on its way out is let go; heartbeats go on at
+    /// their pace until then. Where it is being joined, that will do.
     pub(super) fn rejoin(&mut self) {
-        if self.membership.state() == State::Stable {
-            self.membership.classic.rejoin = true;
-            self.membership.heartbeat_at = self.now;
-        }
+        self.membership.classic.rejoin |= self.membership.state() == State::Stable;
     }
 
     /// A join that came to nothing begins anew.

@@ -157,10 +157,9 @@ impl Machine {
     /// The offset that a frontier commits, and the leader epoch of what is before it, if that is
     /// known.
     fn offset_after(&self, frontier: Frontier) -> (i64, i32) {
-        let mut next = i64::try_from(frontier.seq.next().low()).unwrap_or(i64::MAX);
+        let next = i64::try_from(frontier.seq.next().low()).unwrap_or(i64::MAX);
         if mutation::is(Mutation::OffsetPlusOneMissing) {
-            next -= 1;
-            return (next, -1);
+            return (next - 1, -1);
         }
         let partition = self.partitions.at(frontier.slot);
         let all_done =

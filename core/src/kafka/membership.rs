@@ -4,7 +4,7 @@
 //! | state | classic | consumer (KIP-848) |
 //! |---|---|---|
 //! | `Unjoined` | about to join | about to send epoch 0 |
-//! | `Preparing` | eager: lets everything go first | |
+//! | `Preparing` | eager: lets everything go first, and heartbeats meanwhile | |
 //! | `Joining` | JoinGroup is on its way | the heartbeat with epoch 0 is |
 //! | `Assigning` | leader: waits for metadata of the members' topics | |
 //! | `Syncing` | SyncGroup is on its way | |

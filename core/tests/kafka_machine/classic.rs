@@ -264,6 +264,31 @@ fn a_leave_whose_connection_is_lost_is_tried_again() {
     assert_eq!(world.count::<LeaveGroupRequest>(), 2);
 }
 
+/// It can't join again before they are committed: to ask the coordinator more often changes nothing.
+#[test]
+fn a_rebalance_that_meets_partitions_on_their_way_out_is_no_storm() {
+    let mut world = World::new(cooperative(), cluster(1));
+    world.until(secs(5), settled);
+    world.on::<OffsetCommitRequest>(usize::MAX, |_, answer| {
+        let parts = answer.topics.iter_mut().flat_map(|topic| &mut topic.partitions);
+        parts.for_each(|part| part.error_code = code::COORDINATOR_LOAD_IN_PROGRESS);
+        Fate::Reply
+    });
+    (0..4).for_each(|index| world.produce("orders", index, 5));
+    world.until(secs(5), |world| world.got.len() == 60);
+    world.cluster.group.others = vec![another(&["orders"])];
+    world.cluster.group.rebalancing = true;
+    world.until(secs(10), |world| world.count::<SyncGroupRequest>() == 2);
+    // Somebody else comes meanwhile.
+    world.cluster.group.rebalancing = true;
+    let before = world.count::<HeartbeatRequest>();
+    world.run(secs(3));
+    let beats = world.count::<HeartbeatRequest>() - before;
+    assert!(beats <= 20, "{beats} heartbeats in 3 s");
+    let joins = world.count::<JoinGroupRequest>();
+    world.until(secs(10), |world| world.count::<JoinGroupRequest>() > joins);
+}
+
 #[test]
 fn cooperative_members_keep_what_they_keep() {
     let mut world = World::new(cooperative(), cluster(1));

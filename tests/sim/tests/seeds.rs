@@ -9,8 +9,8 @@ use std::time::Instant;
 use tidegate_sim::swarm::FaultKind;
 use tidegate_sim::{Fresh, KafkaBackend, Keep, RedisBackend, Seed, Tape, campaign, run};
 
-/// Kafka's worlds are young: of the first 21,861 five are still accused, the first at 14,385; whether
-/// the oracle or the machine is wrong is looked into one by one.
+/// Kafka's worlds are young: about one in 2,000 of those beyond is still accused, the first is 14,385.
+/// Whether the oracle or the machine is wrong is looked into one by one.
 const OF_KAFKA: u64 = if cfg!(debug_assertions) { 100 } else { 10_000 };
 
 fn seeds(default: u64) -> u64 {

@@ -5,12 +5,11 @@ use std::collections::hash_map::DefaultHasher;
 use std::hash::{Hash, Hasher};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread;
 
-use super::kcat::record;
+use super::kcat::{listen, lock, record};
 use super::paths::target_dir;
-use crate::consume::each_line;
 use crate::{Signal, process, wait};
 
 const SOURCES: [(&str, &str); 3] = [
@@ -45,17 +44,8 @@ impl Franz {
             .stderr(Stdio::piped())
             .spawn()
             .expect("a program that was just compiled");
-        let seen = Arc::new(Mutex::new(Seen::default()));
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        thread::spawn({
-            let seen = Arc::clone(&seen);
-            move || each_line(stdout, |line| lock(&seen).read.extend(record(&line)))
-        });
-        thread::spawn({
-            let seen = Arc::clone(&seen);
-            move || each_line(stderr, |line| lock(&seen).hear(line))
-        });
+        let read = |seen: &mut Seen, line: String| seen.read.extend(record(&line));
+        let seen = listen(&mut child, read, Seen::hear);
         Self { child, seen }
     }
 
@@ -138,8 +128,4 @@ fn compile() -> Result<PathBuf, String> {
     }
     std::fs::rename(&own, &program).map_err(|error| format!("the Go program of the tests: {error}"))?;
     Ok(program)
-}
-
-fn lock(seen: &Mutex<Seen>) -> MutexGuard<'_, Seen> {
-    seen.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -69,17 +69,8 @@ impl Kcat {
         command.args(["-G", group]).args(topics);
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap_or_else(|error| panic!("{}", missing(&error)));
-        let seen = Arc::new(Mutex::new(KcatSeen::default()));
-        let stdout = child.stdout.take().expect("stdout is piped");
-        let stderr = child.stderr.take().expect("stderr is piped");
-        thread::spawn({
-            let seen = Arc::clone(&seen);
-            move || each_line(stdout, |line| lock(&seen).read.extend(record(&line)))
-        });
-        thread::spawn({
-            let seen = Arc::clone(&seen);
-            move || each_line(stderr, |line| lock(&seen).hear(line))
-        });
+        let read = |seen: &mut KcatSeen, line: String| seen.read.extend(record(&line));
+        let seen = listen(&mut child, read, KcatSeen::hear);
         Self { child, seen }
     }
 
@@ -142,6 +133,26 @@ fn partitions(text: &str) -> impl Iterator<Item = (String, i32)> {
     })
 }
 
+/// What a member says, line by line: what it read on stdout, what it holds on stderr.
+pub(super) fn listen<S: Default + Send + 'static>(
+    child: &mut Child,
+    read: fn(&mut S, String),
+    hear: fn(&mut S, String),
+) -> Arc<Mutex<S>> {
+    let seen = Arc::new(Mutex::new(S::default()));
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let stderr = child.stderr.take().expect("stderr is piped");
+    thread::spawn({
+        let seen = Arc::clone(&seen);
+        move || each_line(stdout, |line| read(&mut lock(&seen), line))
+    });
+    thread::spawn({
+        let seen = Arc::clone(&seen);
+        move || each_line(stderr, |line| hear(&mut lock(&seen), line))
+    });
+    seen
+}
+
 /// A line of topic, partition, offset and value.
 pub(super) fn record(line: &str) -> Option<(String, i32, i64, String)> {
     let mut parts = line.splitn(4, END);
@@ -149,6 +160,6 @@ pub(super) fn record(line: &str) -> Option<(String, i32, i64, String)> {
     Some((topic, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.to_owned()))
 }
 
-fn lock(seen: &Mutex<KcatSeen>) -> MutexGuard<'_, KcatSeen> {
+pub(super) fn lock<S>(seen: &Mutex<S>) -> MutexGuard<'_, S> {
     seen.lock().unwrap_or_else(PoisonError::into_inner)
 }
